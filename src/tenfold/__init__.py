@@ -1,0 +1,1 @@
+"""One base language model, many skills."""

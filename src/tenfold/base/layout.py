@@ -1,0 +1,27 @@
+"""Rows and groups: what is to be run, before it is laid out as tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of tokens.
+
+    tokens: T token ids, from the first token of the prompt to EOS.
+    supervised: T flags; a flagged token counts in the loss. The first token is never predicted, so
+        its flag has no effect.
+    key: what makes this row's random numbers (dropout) its own, e.g. its number in the data set.
+    """
+
+    tokens: Sequence[int]
+    supervised: Sequence[bool]
+    key: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that run under one composition and may share a prefix. Never empty."""
+
+    rows: list[Row] = field(default_factory=list)
+    name: str = ""
