@@ -1,0 +1,178 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenfold import statistics
+from tenfold.statistics import Comparison, compare, estimate, mcnemar, mean_rows, ratio, sentence, wilson
+
+
+def perplexity(sums):
+    return np.exp(ratio(sums))
+
+
+def test_a_mean_of_shares_is_wilsons_interval_as_scipy_has_it():
+    for right, n in [(0, 200), (3, 40), (150, 200), (200, 200), (1, 1)]:
+        found = estimate(mean_rows([1.0] * right + [0.0] * (n - right)))
+        true = scipy.stats.binomtest(right, n).proportion_ci(method="wilson")
+        assert (found.value, found.n) == (right / n, n)
+        assert (found.low, found.high) == pytest.approx((true.low, true.high), abs=1e-12)
+
+
+def test_nothing_right_of_200_does_not_claim_to_be_sure():
+    found = estimate(mean_rows(np.zeros(200)))
+    assert found.low == 0.0
+    assert 0.015 < found.high < 0.022
+
+
+def test_the_same_holds_for_fractional_scores_that_are_all_alike():
+    found = estimate(mean_rows(np.full(50, 0.0)) * [0.5, 1], bounds=(0.0, 1.0))
+    assert found.high > 0.05
+    scaled = estimate(mean_rows(np.full(50, 100.0)), bounds=(0.0, 100.0))
+    assert (scaled.value, scaled.high) == (100.0, 100.0)
+    assert 90 < scaled.low < 95
+
+
+@pytest.mark.parametrize("n", [2, 30, 400])
+def test_the_bca_interval_is_scipys(n):
+    scores = np.random.default_rng(1).exponential(size=n)
+    found = estimate(mean_rows(scores), seed=2)
+    true = scipy.stats.bootstrap((scores,), np.mean, n_resamples=2000, rng=2).confidence_interval
+    assert (found.low, found.high) == pytest.approx((true.low, true.high), rel=1e-6 if n > 2 else 0.2)
+
+
+def test_a_ratio_of_sums_is_resampled_case_by_case():
+    generator = np.random.default_rng(3)
+    tokens = generator.integers(1, 30, size=150).astype(float)
+    nats = tokens * generator.normal(1.5, 0.4, size=150)
+    rows = np.stack([nats, tokens], axis=1)
+    found = estimate(rows, perplexity)
+
+    def of(nats, tokens, axis=-1):
+        return np.exp(nats.sum(axis=axis) / tokens.sum(axis=axis))
+
+    true = scipy.stats.bootstrap(
+        (nats, tokens), of, paired=True, n_resamples=20_000, rng=4
+    ).confidence_interval
+    assert found.value == pytest.approx(math.exp(nats.sum() / tokens.sum()))
+    assert found.low == pytest.approx(true.low, abs=0.05 * (true.high - true.low))
+    assert found.high == pytest.approx(true.high, abs=0.05 * (true.high - true.low))
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    generator = np.random.default_rng(5)
+    intervals = [estimate(mean_rows(generator.gamma(2.0, size=60)), seed=s) for s in range(200)]
+    covered = sum(i.low <= 2.0 <= i.high for i in intervals) / len(intervals)
+    assert 0.89 <= covered <= 0.985
+
+
+def test_one_case_says_nothing_about_an_unbounded_mean():
+    found = estimate(mean_rows([3.5]))
+    assert found.value == 3.5
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_the_seed_decides_and_blocks_do_not():
+    rows = mean_rows(np.random.default_rng(6).normal(size=300))
+    whole = estimate(rows)
+    assert estimate(rows) == whole
+    assert estimate(rows, seed=1) != whole
+    assert sum(c.shape[0] for c in statistics._resamples(7000, 0)) == statistics.RESAMPLES
+    assert all((c.sum(axis=1) == 7000).all() for c in statistics._resamples(7000, 0))
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_the_exact_binomial_test(ours, theirs):
+    n = ours + theirs
+    true = scipy.stats.binomtest(ours, n).pvalue if n else 1.0
+    assert mcnemar(ours, theirs) == pytest.approx(true, rel=1e-9)
+
+
+def test_mcnemar_takes_thousands_of_cases():
+    assert mcnemar(4000, 3900) == pytest.approx(scipy.stats.binomtest(4000, 7900).pvalue, rel=1e-9)
+
+
+def paired(both, ours_only, theirs_only, neither):
+    ours = [1] * both + [1] * ours_only + [0] * theirs_only + [0] * neither
+    theirs = [1] * both + [0] * ours_only + [1] * theirs_only + [0] * neither
+    return mean_rows(ours), mean_rows(theirs)
+
+
+@pytest.mark.parametrize(
+    ("table", "interval"),
+    [  # Newcombe 1998, Statist. Med. 17:2635, table III, method 10
+        ((36, 12, 2, 0), (0.0569, 0.3404)),
+    ],
+)
+def test_the_interval_of_paired_shares(table, interval):
+    found = compare(*paired(*table))
+    assert found.difference == pytest.approx((table[1] - table[2]) / sum(table))
+    assert (found.low, found.high) == pytest.approx(interval, abs=5e-4)
+
+
+def test_verdicts_of_paired_shares():
+    assert compare(*paired(100, 60, 5, 35)).verdict == "better"
+    assert compare(*paired(100, 5, 60, 35)).verdict == "worse"
+    assert compare(*paired(100, 60, 5, 35), higher_is_better=False).verdict == "worse"
+    assert compare(*paired(100, 12, 9, 79)).verdict == "not distinguishable"
+    same = compare(*paired(0, 0, 0, 200))
+    assert (same.difference, same.p_value, same.verdict) == (0.0, 1.0, "not distinguishable")
+    assert same.low < 0 < same.high
+
+
+def test_pairing_finds_what_two_separate_intervals_would_miss():
+    generator = np.random.default_rng(7)
+    hardness = generator.normal(0, 5, size=100)
+    ours, theirs = hardness + generator.normal(-0.3, 0.3, 100), hardness + generator.normal(0, 0.3, 100)
+    found = compare(mean_rows(ours), mean_rows(theirs), higher_is_better=False)
+    assert found.verdict == "better"
+    true = scipy.stats.ttest_rel(ours, theirs).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((true.low, true.high), abs=0.02)
+    assert estimate(mean_rows(ours)).high > estimate(mean_rows(theirs)).low
+
+
+def test_the_paired_bootstrap_is_wrong_as_seldom_as_it_says():
+    generator = np.random.default_rng(8)
+    verdicts = [
+        compare(
+            mean_rows(generator.gamma(2.0, size=50)), mean_rows(generator.gamma(2.0, size=50)), seed=s
+        ).verdict
+        for s in range(200)
+    ]
+    assert sum(v != "not distinguishable" for v in verdicts) / len(verdicts) < 0.10
+
+
+def test_two_cases_never_decide():
+    found = compare(mean_rows([0.9, 0.9]), mean_rows([0.1, 0.1]), bounds=(0.0, 1.0))
+    assert found.p_value >= 0.5
+    assert found.verdict == "not distinguishable"
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=40))
+def test_an_interval_holds_its_value_and_stays_in_bounds(pairs):
+    ours, theirs = (mean_rows(column) for column in zip(*pairs, strict=True))
+    found = estimate(ours, bounds=(0.0, 1.0))
+    assert -1e-9 <= found.low <= found.high <= 1 + 1e-9
+    difference = compare(ours, theirs, bounds=(0.0, 1.0))
+    back = compare(theirs, ours, bounds=(0.0, 1.0))
+    assert difference.difference == pytest.approx(-back.difference, abs=1e-12)
+    assert difference.low <= difference.high
+    assert 0.0 <= difference.p_value <= 1.0
+
+
+@given(st.integers(1, 5000), st.floats(0, 1))
+def test_wilson_stays_within_zero_and_one(n, share):
+    low, high = wilson(share, n)
+    assert 0.0 <= low <= share + 1e-12
+    assert share - 1e-12 <= high <= 1.0
+
+
+def test_sentences():
+    sure = Comparison(0.62, 0.55, 0.69, 1e-9, "better")
+    assert sentence(sure, "dates") == "dates is better than the base: +0.62 [+0.55, +0.69], p < 0.001."
+    unsure = Comparison(-0.01, -0.05, 0.03, 0.41, "not distinguishable")
+    assert sentence(unsure, "a", "b") == "a is not distinguishable from b: -0.01 [-0.05, +0.03], p = 0.410."
