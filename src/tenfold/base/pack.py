@@ -1,0 +1,155 @@
+"""Rows laid out as one forward pass: shared prefixes, packed, or padded.
+
+A pass has a row of flattened tokens whichever path it takes; ``Pack.spans`` says which of them belong to
+which group, ``Pack.targets`` which hidden state predicts which supervised token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor
+
+from tenfold.base.layout import Group, Row
+from tenfold.base.model import Path
+from tenfold.base.packed import Block, PackedLayout
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The K supervised tokens of a pass.
+
+    hidden (K,): index of the hidden state that predicts the token, among the flattened tokens.
+    token (K,): the token. weight (K,): how many rows it counts for (more than one in a shared prefix).
+    row (K,): number of its row among all rows of the pass, -1 in a shared prefix. group (K,): its group.
+    """
+
+    hidden: Tensor
+    token: Tensor
+    weight: Tensor
+    row: Tensor
+    group: Tensor
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One forward pass over groups of rows.
+
+    input_ids, position_ids (B, L): B is 1 unless padded. attention_mask (B, L) where padded, else None.
+    spans: [start, stop) of each group among the B * L flattened tokens.
+    rows: (start, stop, key) of each row's own tokens among the flattened tokens, for its random numbers.
+    last: index of each row's last token among the flattened tokens.
+    """
+
+    path: Path
+    input_ids: Tensor
+    position_ids: Tensor
+    attention_mask: Tensor | None
+    layout: PackedLayout | None
+    spans: list[tuple[int, int]]
+    rows: list[tuple[int, int, int]]
+    targets: Targets
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens pass through the model, padding included."""
+        return self.input_ids.numel()
+
+
+def common_prefix(rows: Sequence[Row]) -> int:
+    """How many tokens all rows begin with, flags included; every row keeps at least one of its own."""
+    if len(rows) < 2:
+        return 0
+    first, last = min(rows, key=lambda r: list(r.tokens)), max(rows, key=lambda r: list(r.tokens))
+    limit = min(len(row.tokens) for row in rows) - 1
+    shared = 0
+    while shared < limit and first.tokens[shared] == last.tokens[shared]:
+        shared += 1
+    flags = list(rows[0].supervised[:shared])
+    for row in rows[1:]:
+        while list(row.supervised[:shared]) != flags:
+            shared -= 1
+            flags = flags[:shared]
+    return shared
+
+
+class _Sheet:
+    """Collects tokens, positions and targets while groups are laid out."""
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        self.targets: list[tuple[int, int, int, int, int]] = []
+
+    def add(
+        self, row: Row, start: int, stop: int, before: int, weight: int, number: int, group: int
+    ) -> range:
+        """Lay tokens [start, stop) of a row; ``before`` is the index of the hidden state that predicts the first."""
+        at = len(self.tokens)
+        self.tokens += row.tokens[start:stop]
+        self.positions += range(start, stop)
+        for i in range(max(start, 1), stop):
+            if row.supervised[i]:
+                hidden = before if i == start else at + i - start - 1
+                self.targets.append((hidden, row.tokens[i], weight, number, group))
+        return range(at, len(self.tokens))
+
+
+def pack(
+    groups: Sequence[Group], path: Path, device: torch.device | str, *, share: bool = True, pad: int = 0
+) -> Pack:
+    """Lay groups out for one pass. ``share=False`` keeps every row whole (dropout, scoring by row).
+
+    Raises ValueError on an empty group or row: a caller's mistake.
+    """
+    if not groups or not all(group.rows and all(row.tokens for row in group.rows) for group in groups):
+        raise ValueError("nothing to pack: every group needs rows and every row needs tokens")
+    if path == "padded":
+        return _padded(groups, torch.device(device), pad)
+    sheet, spans, rows, blocks, number = _Sheet(), [], [], [], 0
+    for g, group in enumerate(groups):
+        begin = len(sheet.tokens)
+        prefix = common_prefix(group.rows) if share and path == "shared" else 0
+        sheet.add(group.rows[0], 0, prefix, -1, len(group.rows), -1, g)
+        own = []
+        for row in group.rows:
+            span = sheet.add(row, prefix, len(row.tokens), begin + prefix - 1, 1, number, g)
+            own.append(span)
+            rows.append((span.start, span.stop, row.key))
+            number += 1
+        spans.append((begin, len(sheet.tokens)))
+        blocks.append(Block.make(begin, prefix, own, torch.device(device)))
+    layout = PackedLayout(blocks) if path == "shared" else None
+    ids, positions = (torch.tensor(x, device=device)[None] for x in (sheet.tokens, sheet.positions))
+    return Pack(path, ids, positions, None, layout, spans, rows, _targets(sheet, device))
+
+
+def _targets(sheet: _Sheet, device: torch.device | str) -> Targets:
+    table = torch.tensor(sheet.targets, device=device, dtype=torch.long).reshape(-1, 5)
+    return Targets(table[:, 0], table[:, 1], table[:, 2], table[:, 3], table[:, 4])
+
+
+def _padded(groups: Sequence[Group], device: torch.device, pad: int) -> Pack:
+    """Rows as lines of a rectangle, padded on the right."""
+    lines = [(row, g) for g, group in enumerate(groups) for row in group.rows]
+    width = max(len(row.tokens) for row, _ in lines)
+    ids = torch.full((len(lines), width), pad)
+    mask = torch.zeros(len(lines), width, dtype=torch.long)
+    targets, rows = [], []
+    for i, (row, g) in enumerate(lines):
+        length = len(row.tokens)
+        ids[i, :length], mask[i, :length] = torch.tensor(row.tokens), 1
+        rows.append((i * width, i * width + length, row.key))
+        targets += [
+            (i * width + t - 1, row.tokens[t], 1, i, g) for t in range(1, length) if row.supervised[t]
+        ]
+    sheet = _Sheet()
+    sheet.targets = targets
+    ends = [0, *accumulate(len(group.rows) * width for group in groups)]
+    positions = torch.arange(width).expand(len(lines), -1)
+    return Pack("padded", ids.to(device), positions.to(device), mask.to(device), None, list(pairwise(ends)), rows,
+                _targets(sheet, device))  # fmt: skip

@@ -1,0 +1,104 @@
+"""Which way of running many rows at once gives a model's plain logits: found out, not assumed.
+
+A model class that accepts an attention function may ignore it, and position biases or windows may be lost
+on the way. So each path runs a few rows of random tokens and is compared with the same rows alone, under
+transformers' eager attention. The fastest path that agrees is taken.
+"""
+
+import logging
+
+import torch
+from torch import Tensor
+
+from tenfold.base.attention import NAME, attention
+from tenfold.base.head import forward, logits
+from tenfold.base.layout import Group, Row
+from tenfold.base.model import Base, Path, Way
+from tenfold.base.pack import pack
+from tenfold.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+# Fastest first; each with the attention implementations to try.
+CANDIDATES: list[tuple[Path, str]] = [
+    ("shared", NAME),
+    ("packed", "sdpa"),
+    ("packed", "eager"),
+    ("padded", "sdpa"),
+    ("padded", "eager"),
+]
+# Relative to the largest logit; float arithmetic in another order stays below, a leaking neighbour does not.
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 4e-2}
+LENGTHS, PREFIX = (7, 12, 9), 4
+
+
+def settle(base: Base) -> Way:
+    """The base's way of running many rows, found out once; the model keeps that attention from then on."""
+    if base.way is None:
+        base.way = probe(base)
+        if base.model._can_set_attn_implementation():
+            base.model.set_attn_implementation(base.way.attention)
+    return base.way
+
+
+def probe(base: Base) -> Way:
+    """The fastest way that gives plain logits.
+
+    Raises ModelError, with the error of each way, when none does.
+    """
+    rows = _rows(base)
+    with torch.inference_mode():
+        truth = [_plain(base, row) for row in rows]
+        tried = []
+        for path, implementation in CANDIDATES:
+            error = _error(base, rows, truth, path, implementation)
+            tried.append(f"{path}/{implementation} {error}")
+            if isinstance(error, float) and error <= TOLERANCE[base.dtype]:
+                log.info(
+                    "%s runs %s with %s attention (%s)", base.name, path, implementation, "; ".join(tried)
+                )
+                return Way(path, implementation, error)
+    raise ModelError(
+        f"{base.name}: no way of running several rows gives plain logits; tried {'; '.join(tried)}"
+    )
+
+
+def _rows(base: Base) -> list[Row]:
+    """Rows of random tokens with a common beginning; longer than a small window, which tests use."""
+    generator = torch.Generator().manual_seed(0)
+    size = min(
+        base.model.config.get_text_config().vocab_size, len(base.tokenizer) if base.tokenizer else 1 << 30
+    )
+    prefix = torch.randint(0, size, (PREFIX,), generator=generator).tolist()
+    rows = [prefix + torch.randint(0, size, (length,), generator=generator).tolist() for length in LENGTHS]
+    return [Row(tokens, [True] * len(tokens)) for tokens in rows]
+
+
+def _plain(base: Base, row: Row) -> Tensor:
+    """(T, V) logits of one row alone."""
+    ids = torch.tensor([list(row.tokens)], device=base.device)
+    try:
+        with attention(base.model, "eager"):
+            return base.model(input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
+    except ValueError:  # a model without eager attention
+        return base.model(input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
+
+
+def _error(base: Base, rows: list[Row], truth: list[Tensor], path: Path, implementation: str) -> float | str:
+    """The largest difference of a predicting logit, relative to the largest logit; or why it cannot run."""
+    packed = pack([Group(rows[:2]), Group(rows[2:])], path, base.device)
+    try:
+        with attention(base.model, implementation):
+            found = logits(base.model, forward(base, packed))
+    except Exception as error:  # noqa: BLE001  a way that fails, however it fails, is not taken
+        return type(error).__name__
+    targets, worst = packed.targets, 0.0
+    scale = max(float(t.abs().max()) for t in truth)
+    number = torch.where(
+        targets.row < 0, targets.group.mul(2), targets.row
+    )  # a shared prefix is its first row's
+    position = packed.position_ids.expand(packed.input_ids.shape).flatten()
+    for k in range(len(targets)):
+        row, hidden = int(number[k]), int(targets.hidden[k])
+        worst = max(worst, float((found[hidden] - truth[row][int(position[hidden])]).abs().max()))
+    return worst / scale
