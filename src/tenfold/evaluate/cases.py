@@ -1,0 +1,71 @@
+"""Every evaluated case, kept as one JSON line: what was asked, answered, expected, and how it was judged."""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tenfold.errors import RunError
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of an evaluation set under one composition, as far as the metrics asked for it.
+
+    prompt: the text that the model was given, special tokens included. answer: what it generated, and
+    why it stopped (``finish``). nats: minus the log-probability of the expected response over
+    ``tokens`` tokens. options: each option's log-probability, EOS included. extracted: what was compared
+    with the expected response. correct: where a metric says yes or no. scores: by metric, where it
+    scores single cases.
+    """
+
+    split: str
+    index: int
+    prompt: str
+    expected: str
+    answer: str | None = None
+    finish: str | None = None
+    nats: float | None = None
+    tokens: int | None = None
+    options: dict[str, float] | None = None
+    extracted: Any = None
+    correct: bool | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+def write_cases(folder: pathlib.Path, task: str, adapter: str, cases: Iterable[Case]) -> pathlib.Path:
+    """Write ``TASK.ADAPTER.jsonl`` into the folder, whole or not at all. The cases' splits share the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{task}.{adapter}.jsonl"
+    write_whole(path, "".join(json.dumps(asdict(case), ensure_ascii=False) + "\n" for case in cases))
+    return path
+
+
+def read_cases(path: pathlib.Path) -> list[Case]:
+    """The cases of one file. Raises RunError, with the line, for a file that is torn or of another kind."""
+    return list(_parse(path))
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Write a file so that it has either its old or its new content, whenever the process ends."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _parse(path: pathlib.Path) -> Iterator[Case]:
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"cannot read the cases in {path}: {error}") from None
+    for number, line in enumerate(lines, 1):
+        if line:
+            try:
+                yield Case(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise RunError(f"{path}:{number} is no evaluated case: {error}") from None
