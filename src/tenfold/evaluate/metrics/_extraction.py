@@ -1,5 +1,6 @@
 """What an answer says, taken out of the text around it. The expected response goes through the same."""
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from tenfold.evaluate.cases import Case
 INTEGER = re.compile(r"(?<!\w)-?\d+|\d+")
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 NO_INTEGER = -1
+OPENINGS = 64
 
 
 def exact(text: str) -> str:
@@ -30,8 +32,11 @@ def first_word(text: str) -> str | None:
 
 
 def first_json(text: str) -> Any:
-    """The first JSON object or list anywhere in the text, else the whole text as JSON, or None."""
-    for match in re.finditer(r"[{\[]", text):
+    """The first JSON object or list in the text, else the whole text as JSON, or None.
+
+    Only so many opening brackets are tried, or an answer of nothing else would take quadratic time.
+    """
+    for match in itertools.islice(re.finditer(r"[{\[]", text), OPENINGS):
         try:
             return DECODER.raw_decode(text, match.start())[0]
         except (ValueError, RecursionError):
