@@ -32,8 +32,8 @@ def find(package: str, name: str, exports: tuple[str, ...] = EXPORTS) -> ModuleT
 
 def _files(package: str) -> list[pathlib.Path]:
     spec = importlib.util.find_spec(package)
-    assert spec and spec.submodule_search_locations, f"{package} is no package"
-    folders = [pathlib.Path(place) for place in spec.submodule_search_locations]
+    folders = [pathlib.Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+    assert folders, f"{package} is no package"
     return [path for folder in folders for path in folder.glob("*.py") if not path.stem.startswith("_")]
 
 

@@ -1,0 +1,8 @@
+"""Every setting, once: YAML in, checked settings for the run and for each task out."""
+
+from tenfold.config.model import Config
+from tenfold.config.resolve import ResolvedTask
+from tenfold.config.schema import schema
+from tenfold.config.settings import RunSettings, TrainingSettings
+
+__all__ = ["Config", "ResolvedTask", "RunSettings", "TrainingSettings", "schema"]

@@ -1,0 +1,48 @@
+"""A resolved config as YAML that gives the same config again, from any folder."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from tenfold.config import files
+from tenfold.config.document import PREFIX, SCALARS
+from tenfold.config.resolve import Resolved
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.1 or 1.2 would read as anything but text; text of several lines as a block."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(PREFIX + "str", text, style="|" if "\n" in text else None)
+
+
+Dumper.add_representer(str, _text)
+for _name, (_pattern, _first) in SCALARS.items():
+    Dumper.add_implicit_resolver(PREFIX + _name, _pattern, list(_first))
+
+
+def to_yaml(resolved: Resolved, given: dict[str, Any], folder: Path) -> str:
+    """Every setting of the run with its value; for each task what it says itself. Paths are absolute."""
+    run = _plain(resolved.run) | {"output_dir": str(resolved.run.output_dir.resolve())}
+    for part in (resolved.training, *resolved.adapters.values()):
+        run |= _plain(part)
+    tasks = {name: _task(resolved, name, given["tasks"][name] or {}, folder) for name in resolved.tasks}
+    return yaml.dump({**run, "tasks": tasks}, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _task(resolved: Resolved, name: str, given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    task = resolved.tasks[name]
+    settings = task.task.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    training = task.training.model_dump(mode="json", include=set(given), exclude_none=True)
+    adapter = (
+        task.adapter.model_dump(mode="json", include=set(given), exclude_none=True) if task.adapter else {}
+    )
+    kind = {"adapter": task.adapter_kind} if given.get("adapter") else {}
+    return {**files.absolute(settings, folder), **kind, **training, **adapter}
+
+
+def _plain(settings: BaseModel) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude_none=True)

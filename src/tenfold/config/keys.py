@@ -1,0 +1,85 @@
+"""Which keys may stand where: at the top, in a task, or nowhere yet."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from tenfold import plugins
+from tenfold.config.document import Path
+from tenfold.config.problems import Problem, shown
+from tenfold.config.settings import RunSettings, TrainingSettings
+from tenfold.errors import nearest
+from tenfold.tasks.settings import TEMPLATE_NAMES, TaskSettings
+
+KINDS = "tenfold.adapters"
+FULL = "full"  # no adapter: the base itself is trained
+
+# Settings of a task that may also stand at the top, for every task that doesn't say otherwise.
+SHARED = (
+    "sequence_len", "val_set_size", "train_on_inputs", "prompt_style",
+    "max_rows", "eval_max_rows", "max_new_tokens",
+)  # fmt: skip
+
+PLANNED = {
+    "bert_classifier": "choosing an adapter with a classifier",
+    "embedding_classifier": "choosing an adapter with a classifier",
+    **dict.fromkeys(
+        ("wandb_project", "wandb_entity", "wandb_watch", "wandb_name", "wandb_log_model"), "logging to wandb"
+    ),
+}
+
+
+@functools.cache
+def kind_settings() -> dict[str, type[BaseModel]]:
+    """The settings of every kind of adapter."""
+    return {name: plugins.find(KINDS, name).Config for name in plugins.names(KINDS)}
+
+
+def adapter_keys() -> set[str]:
+    """The settings of all kinds together."""
+    return {key for model in kind_settings().values() for key in model.model_fields}
+
+
+def task_keys() -> set[str]:
+    """What may stand in a task."""
+    own = {*TaskSettings.model_fields, *TEMPLATE_NAMES, "adapter"}
+    return own | set(TrainingSettings.model_fields) | adapter_keys()
+
+
+def top_keys() -> set[str]:
+    """What may stand at the top."""
+    own = {*RunSettings.model_fields, *TrainingSettings.model_fields, *SHARED, *PLANNED, "tasks"}
+    return own | adapter_keys()
+
+
+def strangers(values: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """The keys that may not stand here."""
+    allowed, elsewhere = (task_keys(), top_keys()) if path else (top_keys(), task_keys())
+    for key in values:
+        if key in PLANNED and not path:
+            if values[key]:
+                message = f"{shown(values[key])} given, but {PLANNED[key]} is not built yet; leave it empty"
+                yield Problem((key,), message)
+        elif key in allowed:
+            continue
+        elif key in elsewhere and path:
+            yield Problem((*path, key), "is set once for the whole run, at the top, not in a task")
+        elif key in elsewhere:
+            yield Problem((key,), f"belongs to a task: tasks.NAME.{key}")
+        else:
+            known = sorted(allowed - set(PLANNED))
+            hint = nearest(key, known) or f"; known: {', '.join(known)}"
+            yield Problem((*path, key), f"unknown key{hint}")
+
+
+def kind_problem(kind: Any) -> str | None:
+    """What is wrong with the value of ``adapter``."""
+    known = [*kind_settings(), FULL]
+    if kind in known:
+        return None
+    allowed = f"must be {', '.join(known)}"
+    if kind == "qlora":
+        return f"'qlora' given, but a quantised base is not built yet; {allowed}"
+    return f"{shown(kind)} given; {allowed}{nearest(str(kind), known)}"

