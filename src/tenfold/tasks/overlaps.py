@@ -1,0 +1,57 @@
+"""Inputs that stand in more than one split: what is measured must not have been learnt."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tenfold.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Inputs of an evaluation or validation split that stand in another split, maybe of another task."""
+
+    task: str
+    split: str
+    in_task: str
+    in_split: str
+    rows: int
+    of: int
+    example: str
+
+    def __str__(self) -> str:
+        """One sentence."""
+        return (
+            f"{self.task} {self.split}: {self.rows} of {self.of} inputs stand in {self.in_task} {self.in_split} "
+            f"too, e.g. {self.example[:60]!r}"
+        )
+
+
+def normalise(text: str) -> str:
+    """Text as it is compared: compatibility forms, case and white space count for nothing."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def find_overlaps(tasks: Sequence[Task]) -> list[Overlap]:
+    """Which inputs of a split that measures stand in a split that is learnt from or measures earlier.
+
+    Inputs are what the prompts take from the rows, so that another template hides nothing. Within a
+    task every pair of splits is compared; across tasks, evaluation and validation with training rows.
+    """
+    inputs = [
+        (task.name, split, {normalise(one.content): one for one in reversed(examples)})
+        for task in tasks
+        for split, examples in task.splits().items()
+    ]
+    found = []
+    for place, (task, split, mine) in enumerate(inputs):
+        for other_place, (other, other_split, theirs) in enumerate(inputs):
+            within = task == other and other_place < place
+            across = task != other and other_split == "train"
+            shared = [key for key in mine if key in theirs] if split != "train" and (within or across) else []
+            if shared:
+                overlap = Overlap(
+                    task, split, other, other_split, len(shared), len(mine), mine[shared[0]].content
+                )
+                found.append(overlap)
+    return found

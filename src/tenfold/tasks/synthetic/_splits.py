@@ -1,0 +1,30 @@
+"""What the kinds share: which split a thing belongs to, and the optional packages."""
+
+import importlib
+import zlib
+from typing import Any
+
+from tenfold.errors import DataError, MissingExtra
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_of(thing: str) -> str:
+    """Eight tenths of all things are train, one validation, one test; a thing never changes its split."""
+    place = zlib.crc32(thing.encode()) % 10
+    return {8: "validation", 9: "test"}.get(place, "train")
+
+
+def check_rows(kind: str, split: str, wanted: int, there: int) -> None:
+    """Raises DataError where more rows are wanted than there are."""
+    if wanted > there:
+        raise DataError(f"synthetic:{kind}: {wanted} rows of {split} are wanted, there are {there}")
+
+
+def load_extra(kind: str, module: str) -> Any:
+    """An optional package. Raises MissingExtra with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = module.partition(".")[0].removesuffix("_lib")
+        raise MissingExtra(f"synthetic:{kind} needs {package}: pip install 'tenfold[demo]'") from None

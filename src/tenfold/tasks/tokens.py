@@ -1,0 +1,181 @@
+"""Prompt and response to tokens: the one way, in training, evaluation and serving.
+
+The prompt is tokenised alone and the response alone, so that what the model sees before its first
+own token is the same in training and in use, whatever the tokenizer would make of both together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from tenfold.base.chat import render_chat
+from tenfold.base.layout import Row
+from tenfold.errors import DataError, ModelError
+from tenfold.progress import SILENT, Progress
+from tenfold.tasks.examples import Example, Message, Prompt
+from tenfold.tasks.settings import TaskSettings
+
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example's tokens.
+
+    row: prompt, response, EOS, with the flags of what counts in the loss.
+    prompt: the tokens before the response; always the beginning of the row.
+    truncated: whether sequence_len cut something off.
+    """
+
+    row: Row
+    prompt: list[int]
+    truncated: bool
+
+
+def prompt_tokens(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that stand before an answer, for raw text or for messages. Nothing is cut off.
+
+    Messages go through the chat template; raw text gets the special tokens that the tokenizer puts
+    before a text (a BOS), never those that it puts after one.
+    """
+    return _prompts([prompt], tokenizer)[0]
+
+
+def encode(example: Example, tokenizer: PreTrainedTokenizerBase, settings: TaskSettings) -> Encoded:
+    """One example's tokens, as ``encode_all`` makes them."""
+    return encode_all([example], tokenizer, settings)[0]
+
+
+def encode_all(
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    settings: TaskSettings,
+    progress: Progress = SILENT,
+) -> list[Encoded]:
+    """The tokens of all examples, in order; a row's key is its example's index.
+
+    The response and its EOS are supervised, with messages the earlier answers too; everything with
+    train_on_inputs. A row longer than sequence_len loses tokens on the left of its prompt (not the
+    BOS); where the response alone is too long, its tail and its EOS. Raises DataError where no token
+    of any row is supervised, ModelError for a tokenizer without EOS.
+    """
+    if tokenizer.eos_token_id is None:
+        raise ModelError("the tokenizer has no EOS token, so an answer would never end")
+    encoded: list[Encoded] = []
+    with progress.start("tokenising", len(examples), "rows") as task:
+        for start in range(0, len(examples), CHUNK):
+            chunk = examples[start : start + CHUNK]
+            encoded += _encode_chunk(chunk, tokenizer, settings)
+            task.advance(len(chunk))
+    if examples and not any(any(one.row.supervised[1:]) for one in encoded):
+        raise DataError(f"no token of {len(examples)} rows is supervised: there is nothing to learn")
+    return encoded
+
+
+def _encode_chunk(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: TaskSettings
+) -> list[Encoded]:
+    prompts = _prompts([example.prompt for example in examples], tokenizer)
+    responses = _tokenise([example.response for example in examples], tokenizer)
+    head = _head(tokenizer)
+    return [
+        _assemble(example, prompt, [*response, tokenizer.eos_token_id], head, tokenizer, settings)
+        for example, prompt, response in zip(examples, prompts, responses, strict=True)
+    ]
+
+
+def _prompts(prompts: Sequence[Prompt], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    tokens = _tokenise([_text(prompt, tokenizer) for prompt in prompts], tokenizer)
+    head = _head(tokenizer)
+    return [[*head, *own] if isinstance(p, str) else own for p, own in zip(prompts, tokens, strict=True)]
+
+
+def _text(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    return render_chat(tokenizer, list(prompt), add_generation_prompt=True)
+
+
+def _tokenise(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    tokens: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    return tokens
+
+
+def _head(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The special tokens that the tokenizer puts before a text."""
+    plain: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full: list[int] = tokenizer("a")["input_ids"]
+    places = [i for i in range(len(full) - len(plain) + 1) if full[i : i + len(plain)] == plain]
+    return full[: places[0]] if places else []
+
+
+def _assemble(
+    example: Example,
+    prompt: list[int],
+    answer: list[int],
+    head: list[int],
+    tokenizer: PreTrainedTokenizerBase,
+    settings: TaskSettings,
+) -> Encoded:
+    flags = _earlier_answers(example.prompt, len(prompt), tokenizer)
+    keep = len(head) if head and prompt[: len(head)] == head else int(prompt[:1] == [tokenizer.bos_token_id])
+    cut, answer_room = _cut(len(prompt), len(answer), keep, settings.sequence_len)
+    truncated = cut > 0 or answer_room < len(answer)
+    prompt, flags = prompt[:keep] + prompt[keep + cut :], flags[:keep] + flags[keep + cut :]
+    answer = answer[:answer_room]
+    tokens = prompt + answer
+    supervised = [True] * len(tokens) if settings.train_on_inputs else flags + [True] * len(answer)
+    return Encoded(Row(tokens, supervised, example.index), prompt, truncated)
+
+
+def _cut(prompt: int, answer: int, keep: int, limit: int | None) -> tuple[int, int]:
+    """How many of the prompt's tokens go, and how many of the answer's stay; both counts of tokens.
+
+    At least one token of the prompt stays: the answer's first token is predicted from it.
+    """
+    if limit is None or prompt + answer <= limit:
+        return 0, answer
+    answer = min(answer, limit - min(max(keep, 1), prompt))
+    return max(prompt + answer - limit, 0), answer
+
+
+def _earlier_answers(prompt: Prompt, length: int, tokenizer: PreTrainedTokenizerBase) -> list[bool]:
+    """For each of the prompt's tokens whether it belongs to an answer of the assistant or its end."""
+    if isinstance(prompt, str) or all(message["role"] != "assistant" for message in prompt):
+        return [False] * length
+    if not tokenizer.is_fast:
+        raise DataError("several answers in one row need a fast tokenizer, one that tells where tokens stand")
+    text = _text(prompt, tokenizer)
+    spans = _answer_spans(prompt, text, tokenizer)
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[
+        "offset_mapping"
+    ]
+    return [any(begin < stop and end > start for start, stop in spans) for begin, end in offsets]
+
+
+def _answer_spans(
+    messages: Sequence[Message], text: str, tokenizer: PreTrainedTokenizerBase
+) -> list[tuple[int, int]]:
+    """Where the assistant's answers stand in the rendered text, each with its end-of-turn token."""
+    spans, cursor = [], 0
+    for number, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before = _text(tuple(messages[:number]), tokenizer) if number else ""
+        answer = message["content"].strip()
+        start = text.find(answer, len(before) if text.startswith(before) else cursor)
+        if start < 0:
+            raise DataError(
+                f"the chat template leaves out an earlier answer of the assistant: {answer[:60]!r}"
+            )
+        cursor = start + len(answer)
+        cursor += _special_length(text, cursor, tokenizer)
+        spans.append((start, cursor))
+    return spans
+
+
+def _special_length(text: str, place: int, tokenizer: PreTrainedTokenizerBase) -> int:
+    return max(
+        (len(token) for token in tokenizer.all_special_tokens if text.startswith(token, place)), default=0
+    )
