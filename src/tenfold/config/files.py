@@ -7,10 +7,10 @@ from typing import Any
 
 from tenfold.config.problems import Problem
 from tenfold.errors import nearest
-from tenfold.tasks.settings import SourceSettings, TaskSettings
+from tenfold.tasks.settings import TaskSettings
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # synthetic:dates?rows=800 is no file; C:\rows.csv is one
-SOURCES = ("eval_path", "validation_path")
+SOURCES = {"eval_path", "validation_path"}
 
 
 def locate(text: str, folder: Path) -> Path:
@@ -26,20 +26,11 @@ def base_model(given: str, folder: Path) -> str:
 
 def missing(name: str, task: TaskSettings, folder: Path) -> Iterator[Problem]:
     """The files and folders of a task that are not there."""
-    for keys, source in _sources(task):
+    for key, source in {"path": task, **task.others()}.items():
         if source.path and not SCHEME.match(source.path) and not locate(source.path, folder).is_file():
-            yield Problem(("tasks", name, *keys), _absent("file", source.path, folder))
+            yield Problem(("tasks", name, *key.split(".", 1)), _absent("file", source.path, folder))
     if task.adapter_path and not locate(task.adapter_path, folder).is_dir():
         yield Problem(("tasks", name, "adapter_path"), _absent("folder", task.adapter_path, folder))
-
-
-def _sources(task: TaskSettings) -> Iterator[tuple[tuple[str, ...], SourceSettings]]:
-    yield ("path",), task
-    for key in SOURCES:
-        if source := getattr(task, key):
-            yield (key,), source
-    for name, source in task.eval_sets.items():
-        yield ("eval_sets", name), source
 
 
 def _absent(what: str, given: str, folder: Path) -> str:
@@ -50,19 +41,22 @@ def _absent(what: str, given: str, folder: Path) -> str:
 
 def absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The settings of a task as JSON values, with every path in them absolute."""
-    moved = dict(values)
-    for key in ("path", "adapter_path", *SOURCES):
-        if key in values:
-            moved[key] = _absolute(values[key], folder)
+    moved = _absolute(values, folder)
+    for key in SOURCES & values.keys():
+        moved[key] = _absolute(values[key], folder)
     if "eval_sets" in values:
         moved["eval_sets"] = {name: _absolute(source, folder) for name, source in values["eval_sets"].items()}
     return moved
 
 
-def _absolute(given: Any, folder: Path) -> Any:
-    if isinstance(given, dict):
-        return given | {"path": _absolute(given["path"], folder)} if given.get("path") else given
-    return str(locate(given, folder).resolve()) if given and not SCHEME.match(given) else given
+def _absolute(source: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """One source with its files, and a data set or adapter that is a folder, by absolute paths."""
+    moved = dict(source)
+    for key in ("path", "dataset_name", "adapter_path"):
+        given = source.get(key)
+        if given and not SCHEME.match(given) and (key == "path" or locate(given, folder).is_dir()):
+            moved[key] = str(locate(given, folder).resolve())
+    return moved
 
 
 def inline_targets(values: dict[str, Any], path: tuple[str, ...], folder: Path) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """The whole configuration: read, checked, and resolved for each task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from tenfold.config.dump import to_yaml
 from tenfold.config.overrides import override
 from tenfold.config.resolve import Resolved, ResolvedTask, resolve
 from tenfold.config.settings import RunSettings
-from tenfold.errors import ConfigError, nearest
+from tenfold.errors import ConfigError, TenfoldError, nearest
 
 
 class Config(RunSettings):
@@ -79,6 +80,17 @@ class Config(RunSettings):
     def where(self, *keys: str) -> str:
         """Where a setting stands, e.g. ``where("tasks", "dates", "prompt")`` is "demo.yaml:12"."""
         return self._document.place(keys)[1]
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Errors from inside that begin with a task's dotted key, as tasks.load's do, begin with its place too."""
+        try:
+            yield
+        except TenfoldError as error:
+            key = str(error).partition(": ")[0]
+            if not key.startswith("tasks."):
+                raise
+            raise type(error)(f"{self.where(*key.split('.'))}: {error}") from None
 
     def dump(self) -> str:
         """YAML that gives this config again from any folder: every value written out, paths absolute."""

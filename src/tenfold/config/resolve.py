@@ -20,7 +20,7 @@ DEFAULT_KIND = RunSettings.model_fields["adapter"].default
 
 @dataclass(frozen=True)
 class ResolvedTask:
-    """Everything that holds for one task; ``adapter`` is the settings of its kind, None where that is full."""
+    """Everything that holds for one task; ``adapter`` is its kind's settings, None where that is full."""
 
     name: str
     task: TaskSettings

