@@ -35,12 +35,15 @@ class Case:
     scores: dict[str, float] = field(default_factory=dict)
 
 
-def write_cases(folder: pathlib.Path, task: str, adapter: str, cases: Iterable[Case]) -> pathlib.Path:
-    """Write ``TASK.ADAPTER.jsonl`` into the folder, whole or not at all. The cases' splits share the file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{task}.{adapter}.jsonl"
+def case_file(folder: pathlib.Path, task: str, adapter: str) -> pathlib.Path:
+    """``TASK.ADAPTER.jsonl``, where the cases of all splits of a task under one adapter stand."""
+    return folder / f"{task}.{adapter}.jsonl"
+
+
+def write_cases(path: pathlib.Path, cases: Iterable[Case]) -> None:
+    """Write one JSON line a case, all of them or, if that fails, none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, "".join(json.dumps(asdict(case), ensure_ascii=False) + "\n" for case in cases))
-    return path
 
 
 def read_cases(path: pathlib.Path) -> list[Case]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tenfold import plugins
 from tenfold.evaluate.metrics._base import Measure, Need
 
-__all__ = ["Measure", "Need", "find_metric", "metric_names"]
+__all__ = ["Measure", "Need", "find_metric", "find_metrics", "metric_names"]
 
 
 def metric_names() -> list[str]:

@@ -46,7 +46,7 @@ class Metric(Measure):
         return mean_f1
 
     def _expected(self, case: Case) -> Any:
-        return case.expected if self.need is Need.OPTIONS else self._read(case, case.expected)
+        return case.expected.strip() if self.need is Need.OPTIONS else self._read(case, case.expected)
 
     def _read(self, case: Case, text: str | None) -> Any:
         assert text is not None

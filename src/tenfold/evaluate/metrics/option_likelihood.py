@@ -20,4 +20,4 @@ class Metric(PerCase):
         return best_option(case)
 
     def score(self, case: Case) -> float:
-        return float(best_option(case) == case.expected)
+        return float(best_option(case) == case.expected.strip())
