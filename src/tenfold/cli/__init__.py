@@ -1,0 +1,88 @@
+"""The command line. A command's module is loaded when the command is called: --help costs no torch."""
+
+import errno
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from tenfold.errors import TenfoldError
+
+COMMANDS = {
+    "demo": "Train three adapters side by side on the default base and show what they learnt.",
+    "train": "Train the adapters of a config, then evaluate them.",
+    "evaluate": "Measure a run's tasks with the base and with their adapters.",
+    "data": "Show what a config's data holds, before training.",
+    "generate": "Answer texts with an adapter of a run.",
+    "schema": "Print the JSON schema of the config file.",
+}
+
+
+def main() -> None:
+    """Run the command that the arguments name. A user's mistake is one line and exit code 2."""
+    with reporting():
+        application(sys.argv[1:])()
+
+
+def application(arguments: Sequence[str]) -> typer.Typer:
+    """All commands; only the one that is called is more than its name and its help."""
+    app = typer.Typer(
+        name="tenfold",
+        help="One base language model, many skills.",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name, line in COMMANDS.items():
+        called = list(arguments[:1]) == [name]
+        app.command(name, help=line)(_load(name) if called else _not_called)
+    return app
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """What a user can mend is said in one line on stderr: exit code 2; stopped by Ctrl-C: 130."""
+    try:
+        yield
+    except TenfoldError as error:
+        _leave(f"error: {error}", 2)
+    except KeyboardInterrupt:
+        _leave("stopped", 130)
+    except OSError as error:
+        if error.errno is None or error.errno == errno.EPIPE:
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        _leave(f"error: {error.strerror}{place}", 2)
+
+
+def _leave(text: str, code: int) -> None:
+    typer.echo(" ".join(text.split()), err=True)
+    raise SystemExit(code)
+
+
+def _load(name: str) -> Callable[..., Any]:
+    command: Callable[..., Any] = importlib.import_module(f"tenfold.cli.{name}").command
+    return reporting()(command)
+
+
+def _not_called() -> None:
+    raise AssertionError("this command was not loaded")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tenfold {importlib.metadata.version('tenfold')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

@@ -83,7 +83,7 @@ class Config(RunSettings):
 
     @contextmanager
     def locating(self) -> Iterator[None]:
-        """Errors from inside that begin with a task's dotted key, as tasks.load's do, begin with its place too."""
+        """Errors from inside that begin with a dotted key, as those of tasks.load do, say where it stands."""
         try:
             yield
         except TenfoldError as error:

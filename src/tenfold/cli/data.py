@@ -1,0 +1,43 @@
+"""``tenfold data``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tenfold import base, tasks
+from tenfold.cli import report
+from tenfold.cli.arguments import ConfigFile, Overrides
+from tenfold.cli.progress import drawing
+from tenfold.config import Config
+from tenfold.progress import Progress
+from tenfold.tasks.checks import DataReport
+from tenfold.tasks.plots import save_lengths
+
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PNG", help="Where the plot of the lengths goes; by default lengths.png in the run folder."
+    ),
+]
+
+
+def command(config: ConfigFile, set_: Overrides = None, plot: Plot = None) -> None:
+    """Show rows, lengths, labels, cut rows, rows that leak between splits, and what the loss counts."""
+    settings = Config.load(config, set_ or ())
+    with drawing() as progress:
+        found = inspect(settings, progress)
+    place = plot or settings.output_dir / "lengths.png"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    save_lengths(found, place)
+    report.show_data(found, Console())
+    typer.echo(f"lengths: {place}")
+
+
+def inspect(settings: Config, progress: Progress) -> DataReport:
+    """Read and tokenise every split of every task."""
+    tokenizer = base.load(settings.base_model, progress=progress).tokenizer
+    with settings.locating():
+        loaded = [tasks.load(name, task.task, settings.folder) for name, task in settings.tasks.items()]
+        return tasks.inspect(loaded, tokenizer, progress)

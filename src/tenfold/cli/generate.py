@@ -1,0 +1,75 @@
+"""``tenfold generate``."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tenfold import generate
+from tenfold.cli.arguments import RunFolder
+from tenfold.cli.progress import drawing
+from tenfold.errors import ConfigError
+
+Adapter = Annotated[str, typer.Option(metavar="NAME", help="Adapter that answers; base is the base alone.")]
+Texts = Annotated[
+    list[str] | None, typer.Argument(metavar="TEXT...", help="One request each.", show_default=False)
+]
+Task = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Task whose prompt is used; by default the adapter's.")
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="NAME=VALUE", help="A column of the task's prompt, in place of TEXT."),
+]
+MaxNewTokens = Annotated[
+    int | None, typer.Option(min=1, help="Most tokens of an answer; the task's by default.")
+]
+Temperature = Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the sampling.")]
+
+
+def command(
+    run: RunFolder,
+    adapter: Adapter,
+    text: Texts = None,
+    task: Task = None,
+    column: Columns = None,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Temperature = 0.0,
+    seed: Seed = 0,
+) -> None:
+    """Answer texts with an adapter of a run; each answer is printed on its own."""
+    inputs: list[str | dict[str, str]] = [*(text or []), *([parse_columns(column)] if column else [])]
+    if not inputs:
+        raise ConfigError(
+            "nothing to answer: give TEXT, or --column NAME=VALUE for each column of the prompt"
+        )
+    with drawing() as progress:
+        answers = generate.answer_run(  # type: ignore[attr-defined]
+            run,
+            adapter,
+            inputs,
+            task=task,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed,
+            progress=progress,
+        )
+    for answer in answers:
+        typer.echo(answer)
+
+
+def parse_columns(given: Sequence[str]) -> dict[str, str]:
+    """``["a=1", "b=x=y"]`` -> {"a": "1", "b": "x=y"}.
+
+    Raises ConfigError for what has no ``=`` or comes twice.
+    """
+    columns: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--column {text!r}: must be NAME=VALUE")
+        if name in columns:
+            raise ConfigError(f"--column {text!r}: column {name!r} is given twice")
+        columns[name] = value
+    return columns

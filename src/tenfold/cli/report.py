@@ -1,0 +1,85 @@
+"""What the commands print: tables and coloured text."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tenfold.tasks.checks import DataReport, Sample, SplitReport
+
+BARS = " ▁▂▃▄▅▆▇█"
+SHOWN_LABELS = 8
+
+
+def show_data(report: DataReport, console: Console) -> None:
+    """Everything that ``tenfold data`` found."""
+    console.print(split_table(report.splits))
+    for sample in report.samples:
+        console.print(Text(f"\n{sample.task} {sample.split}", style="bold"), _marked(sample), sep="\n")
+    if report.samples:
+        console.print(Text("green counts in the loss", style="green"), "\n", sep="")
+    for warning in report.warnings:
+        console.print(Text(f"! {warning}", style="yellow"), soft_wrap=True)
+
+
+def split_table(splits: Sequence[SplitReport]) -> Table:
+    """One line a split; the spark line is its rows by length, all on one scale."""
+    longest = max((max(split.lengths) for split in splits), default=1)
+    rows = [
+        (
+            split.task, split.split, f"{split.rows:,}",
+            *(f"{split.length(share):,}" for share in (0, 0.5, 1)),
+            spark(split.lengths, longest),
+            f"{split.supervised:,}", f"{split.truncated:,}", _labels(split.labels),
+        )
+        for split in splits
+    ]  # fmt: skip
+    return make_table(
+        (
+            "task",
+            "split",
+            "rows",
+            "min",
+            "median",
+            "max",
+            f"0 to {longest:,} tokens",
+            "supervised",
+            "cut",
+            "labels",
+        ),
+        rows,
+        left=(0, 1, 6, 9),
+    )
+
+
+def make_table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> Table:
+    """A plain table; the columns named in ``left`` are text, the others numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, header in enumerate(headers):
+        table.add_column(header, justify="left" if place in left else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def spark(values: Sequence[int], highest: int, width: int = 16) -> str:
+    """A histogram of values from 0 to highest as a line of block characters."""
+    counts = [0] * width
+    for value in values:
+        counts[min(value * width // (highest + 1), width - 1)] += 1
+    top = max(counts)
+    return "".join(BARS[-(-count * (len(BARS) - 1) // top)] if top else " " for count in counts)
+
+
+def _labels(labels: dict[str, int]) -> str:
+    shown = [f"{label} {count:,}" for label, count in list(labels.items())[:SHOWN_LABELS]]
+    more = [f"and {len(labels) - SHOWN_LABELS} more"] if len(labels) > SHOWN_LABELS else []
+    return ", ".join(shown + more)
+
+
+def _marked(sample: Sample) -> Text:
+    text = Text()
+    for run, supervised in sample.runs:
+        text.append(run, style="bold green" if supervised else "dim")
+    return text
