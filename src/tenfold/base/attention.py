@@ -49,6 +49,15 @@ class Layout(Protocol):
         ...
 
 
+def fold(mask: Tensor, share: int, dtype: torch.dtype) -> Tensor:
+    """A mask (N or 1, L, S), True where a query sees a key, as what is added to scores: (N or 1, 1, share * L, S).
+
+    share: heads of a key-value group. Worth keeping where one mask serves every layer.
+    """
+    added = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
+    return added[:, None].repeat(1, 1, share, 1)
+
+
 def attend(
     query: Tensor,
     key: Tensor,
@@ -61,28 +70,27 @@ def attend(
 ) -> Tensor:
     """Scaled dot-product attention on key-value groups, without expanding them.
 
-    query (N, H, L, D), key and value (N, Hkv, S, D) with H a multiple of Hkv; mask (N or 1, L, S), True where
-    a query sees a key -> (N, H, L, D).
+    query (N, H, L, D), key and value (N, Hkv, S, D) with H a multiple of Hkv; mask as ``fold`` takes it, or as
+    it gives it back -> (N, H, L, D).
     """
     rows, heads, length, width = query.shape
     groups = key.shape[1]
+    share = heads // groups
     if causal and softcap is None:
         return F.scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=scale, enable_gqa=heads != groups
         )
     if causal:
         mask = torch.ones(length, key.shape[2], dtype=torch.bool, device=query.device).tril()[None]
-    share = heads // groups
+    if mask is not None and mask.dtype == torch.bool:
+        mask = fold(mask, share, query.dtype)
     # The heads of a group are laid one after the other as further queries of that group.
     folded = query.reshape(rows, groups, share * length, width)
-    if mask is not None:
-        mask = mask[:, None].repeat(1, 1, share, 1) if share > 1 else mask[:, None]
     if softcap is None:
         out = F.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
     else:
         scores = softcap * torch.tanh(folded @ key.transpose(-1, -2) * scale / softcap)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf"))
+        scores = scores if mask is None else scores + mask
         out = scores.softmax(-1, dtype=torch.float32).to(value.dtype) @ value
     return out.reshape(rows, heads, length, value.shape[-1])
 

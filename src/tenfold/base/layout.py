@@ -1,7 +1,7 @@
 """Rows and groups: what is to be run, before it is laid out as tensors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that run under one composition and may share a prefix. Never empty."""
+    """Rows that run under one composition.
 
-    rows: list[Row] = field(default_factory=list)
-    name: str = ""
+    share: whether their common beginning is computed once. Dropout, whose masks belong to rows, says no.
+    """
+
+    rows: Sequence[Row]
+    share: bool = True

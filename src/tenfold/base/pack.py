@@ -100,9 +100,9 @@ class _Sheet:
 
 
 def pack(
-    groups: Sequence[Group], path: Path, device: torch.device | str, *, share: bool = True, pad: int = 0
+    groups: Sequence[Group], path: Path, device: torch.device | str, *, pad: int = 0, split: bool = True
 ) -> Pack:
-    """Lay groups out for one pass. ``share=False`` keeps every row whole (dropout, scoring by row).
+    """Lay groups out for one pass. split: whether attention pads rows of very different lengths apart.
 
     Raises ValueError on an empty group or row: a caller's mistake.
     """
@@ -113,16 +113,16 @@ def pack(
     sheet, spans, rows, blocks, number = _Sheet(), [], [], [], 0
     for g, group in enumerate(groups):
         begin = len(sheet.tokens)
-        prefix = common_prefix(group.rows) if share and path == "shared" else 0
+        prefix = common_prefix(group.rows) if group.share and path == "shared" else 0
         sheet.add(group.rows[0], 0, prefix, -1, len(group.rows), -1, g)
         own = []
         for row in group.rows:
             span = sheet.add(row, prefix, len(row.tokens), begin + prefix - 1, 1, number, g)
-            own.append(span)
+            own.append(len(span))
             rows.append((span.start, span.stop, row.key))
             number += 1
         spans.append((begin, len(sheet.tokens)))
-        blocks.append(Block.make(begin, prefix, own, torch.device(device)))
+        blocks.append(Block.make(begin, prefix, own, torch.device(device), split=split))
     layout = PackedLayout(blocks) if path == "shared" else None
     ids, positions = (torch.tensor(x, device=device)[None] for x in (sheet.tokens, sheet.positions))
     return Pack(path, ids, positions, None, layout, spans, rows, _targets(sheet, device))

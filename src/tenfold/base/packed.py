@@ -7,12 +7,13 @@ other layer runs over the packed tokens.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from tenfold.base.attention import attend
+from tenfold.base.attention import attend, fold
 
 
 class _Unpack(torch.autograd.Function):
@@ -43,12 +44,46 @@ class _Repack(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
+class Bucket:
+    """Rows of one group that attention pads to one length.
+
+    rows: their numbers in the group. offset: where they begin among the group's padded places.
+    valid (n, L): True off the padding. prefix: P.
+    """
+
+    rows: list[int]
+    offset: int
+    valid: Tensor
+    prefix: int
+    masks: dict[int | None, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def full(self) -> bool:
+        """Nothing is padded and there is no prefix: plain causal attention."""
+        return not self.prefix and bool(self.valid.all())
+
+    def mask(self, window: int | None, share: int, dtype: torch.dtype) -> Tensor:
+        """Which keys (P + L) an own token sees, folded for ``attend``: (n, 1, share * L, P + L), made once a pass.
+
+        Padding sees itself, so that no row is empty.
+        """
+        if window not in self.masks:
+            n, length = self.valid.shape
+            positions = torch.arange(self.prefix + length, device=self.valid.device)
+            distance = positions[self.prefix :, None] - positions[None]
+            seen = (distance >= 0) & (distance < window) if window else distance >= 0
+            real = torch.cat([self.valid.new_ones(n, self.prefix), self.valid], 1)
+            self.masks[window] = fold(seen[None] & real[:, None] | (distance == 0)[None], share, dtype)
+        return self.masks[window]
+
+
+@dataclass(frozen=True)
 class Block:
     """One group's place among the packed tokens.
 
-    start: its first token. prefix: P. own: the number of own tokens.
-    index (n * L,): the own token at each padded place (0 in the padding).
-    inverse (own,): the padded place of each own token. valid (n, L): True off the padding.
+    start: its first token. prefix: P. own: the number of own tokens, in all rows.
+    index (M,): the own token at each padded place, bucket after bucket (0 in the padding).
+    inverse (own,): the padded place of each own token.
     """
 
     start: int
@@ -56,42 +91,67 @@ class Block:
     own: int
     index: Tensor
     inverse: Tensor
-    valid: Tensor
-    masks: dict[int | None, Tensor] = field(default_factory=dict, repr=False)
+    buckets: list[Bucket]
 
     @classmethod
-    def make(cls, start: int, prefix: int, spans: Sequence[range], device: torch.device) -> "Block":
-        """spans: where each row's own tokens stand among all packed tokens, in order."""
-        first = start + prefix
-        lengths = torch.tensor([len(span) for span in spans])
-        starts = torch.tensor([span.start - first for span in spans])
-        steps = torch.arange(int(lengths.max()))
-        valid = steps[None] < lengths[:, None]
-        index = torch.where(valid, starts[:, None] + steps[None], 0).flatten()
-        inverse = valid.flatten().nonzero()[:, 0]
-        return cls(start, prefix, len(inverse), index.to(device), inverse.to(device), valid.to(device))
+    def make(
+        cls, start: int, prefix: int, lengths: Sequence[int], device: torch.device, *, split: bool
+    ) -> "Block":
+        """lengths: own tokens of each row, which follow each other. split: into buckets, where that saves work."""
+        starts = [0, *accumulate(lengths)]
+        index, buckets, offset = [], [], 0
+        for rows in (
+            _buckets(lengths, prefix, OVERHEAD[device.type == "cpu"])
+            if split
+            else [list(range(len(lengths)))]
+        ):
+            own = torch.tensor([lengths[i] for i in rows])
+            steps = torch.arange(int(own.max()))
+            valid = steps[None] < own[:, None]
+            index.append(
+                torch.where(
+                    valid, torch.tensor([starts[i] for i in rows])[:, None] + steps[None], -1
+                ).flatten()
+            )
+            buckets.append(Bucket(rows, offset, valid.to(device), prefix))
+            offset += valid.numel()
+        places = torch.cat(index)
+        inverse = torch.empty(starts[-1], dtype=torch.long)
+        inverse[places[places >= 0]] = (places >= 0).nonzero()[:, 0]
+        return cls(start, prefix, starts[-1], places.clamp(min=0).to(device), inverse.to(device), buckets)
 
-    def mask(self, window: int | None) -> Tensor:
-        """(n, L, P + L), True where an own token sees a key. Padding sees itself, so that no row is empty."""
-        if window not in self.masks:
-            n, length = self.valid.shape
-            positions = torch.arange(self.prefix + length, device=self.valid.device)
-            distance = positions[self.prefix :, None] - positions[None]
-            seen = (distance >= 0) & (distance < window) if window else distance >= 0
-            real = torch.cat([self.valid.new_ones(n, self.prefix), self.valid], 1)
-            self.masks[window] = seen[None] & real[:, None] | (distance == 0)[None]
-        return self.masks[window]
+
+# What one more call of attention costs, in scores (own token, key): measured on a CPU; a GPU wants few large calls.
+OVERHEAD = {True: 4_000, False: 1_000_000}
+
+
+def _buckets(lengths: Sequence[int], prefix: int, overhead: int) -> list[list[int]]:
+    """Rows by length, cut where the padding saved is worth another call: the cheapest cut, by dynamic programming."""
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    best: list[tuple[int, int]] = [(0, 0)]  # cost of the first j rows, start of their last bucket
+    for stop in range(1, len(order) + 1):
+        longest = lengths[order[stop - 1]]
+        cost = longest * (prefix + longest)
+        best.append(min((best[start][0] + (stop - start) * cost + overhead, start) for start in range(stop)))
+    cut, stop = [], len(order)
+    while stop:
+        cut.append(sorted(order[best[stop][1] : stop]))
+        stop = best[stop][1]
+    return cut[::-1]
+
+
+Keep = Callable[[int, Block, Bucket, Tensor, Tensor], None]
 
 
 @dataclass(frozen=True)
 class PackedLayout:
     """The attention of one pass over packed blocks.
 
-    keep: called with layer, block, and the block's keys and values (n, Hkv, P + L, D), for a cache.
+    keep: called with layer, block, bucket, and the bucket's keys and values (n, Hkv, P + L, D), for a cache.
     """
 
     blocks: list[Block]
-    keep: Callable[[int, Block, Tensor, Tensor], None] | None = None
+    keep: Keep | None = None
 
     def attend(
         self,
@@ -105,67 +165,79 @@ class PackedLayout:
     ) -> Tensor:
         """See ``Layout.attend``."""
         out = []
+        rule = Rule(scale, window, softcap)
         for block in self.blocks:
             middle, stop = block.start + block.prefix, block.start + block.prefix + block.own
             q, k, v = (
                 x[block.start : middle].transpose(0, 1)[None] for x in (query, key, value)
             )  # (1, H, P, D)
             if block.prefix:
-                out.append(_attend_prefix(q, k, v, scale=scale, window=window, softcap=softcap))
-            own_q, own_k, own_v = (x[middle:stop] for x in (query, key, value))
-            own, keys, values = _attend_own(
-                block, own_q, own_k, own_v, k, v, scale=scale, window=window, softcap=softcap
-            )
-            out.append(own)
-            if self.keep:
-                self.keep(layer, block, keys, values)
+                out.append(_attend_prefix(q, k, v, rule))
+            own_q, own_k, own_v = (_pad(x[middle:stop], block) for x in (query, key, value))
+            pieces = []
+            for bucket in block.buckets:
+                keys, values = _keys(bucket, own_k, k), _keys(bucket, own_v, v)
+                pieces.append(_attend_own(bucket, own_q, keys, values, rule))
+                if self.keep:
+                    self.keep(layer, block, bucket, keys, values)
+            out.append(_repack(pieces, block))
         return out[0] if len(out) == 1 else torch.cat(out)
 
 
-def _attend_prefix(
-    q: Tensor, k: Tensor, v: Tensor, *, scale: float, window: int | None, softcap: float | None
-) -> Tensor:
+@dataclass(frozen=True)
+class Rule:
+    """How scores become weights: see ``Layout.attend``."""
+
+    scale: float
+    window: int | None
+    softcap: float | None
+
+
+def _attend_prefix(q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
     """The prefix among itself: (1, H, P, D) -> (P, H, D)."""
     length = q.shape[2]
-    if window is None or length <= window:
-        out = attend(q, k, v, mask=None, scale=scale, softcap=softcap, causal=True)
+    if rule.window is None or length <= rule.window:
+        out = attend(q, k, v, mask=None, scale=rule.scale, softcap=rule.softcap, causal=True)
     else:
         positions = torch.arange(length, device=q.device)
         distance = positions[:, None] - positions[None]
-        out = attend(
-            q, k, v, mask=((distance >= 0) & (distance < window))[None], scale=scale, softcap=softcap
-        )
+        mask = ((distance >= 0) & (distance < rule.window))[None]
+        out = attend(q, k, v, mask=mask, scale=rule.scale, softcap=rule.softcap)
     return out[0].transpose(0, 1)
 
 
-def _attend_own(
-    block: Block,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    *,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Own tokens over prefix and row: (own, H, D) -> (own, H, D), and the keys and values (n, Hkv, P + L, D)."""
-    n, length = block.valid.shape
-    q, k, v = (_pad(x, block).view(n, length, *x.shape[1:]).transpose(1, 2) for x in (query, key, value))
-    if block.prefix:
-        k = torch.cat([prefix_key.expand(n, -1, -1, -1), k], 2)
-        v = torch.cat([prefix_value.expand(n, -1, -1, -1), v], 2)
-    plain = not block.prefix and block.own == n * length and (window is None or length <= window)
-    if plain:
-        out = attend(q, k, v, mask=None, scale=scale, softcap=softcap, causal=True)
-    else:
-        out = attend(q, k, v, mask=block.mask(window), scale=scale, softcap=softcap)
-    out = out.transpose(1, 2).flatten(0, 1)  # (n * L, H, D)
-    return (out if block.own == n * length else _Repack.apply(out, block.inverse)), k, v  # type: ignore[no-untyped-call]
-
-
 def _pad(x: Tensor, block: Block) -> Tensor:
-    if block.own == block.valid.numel():
+    """Own tokens (own, H, D) -> padded places (M, H, D)."""
+    if len(block.buckets) == 1 and block.own == len(block.index):
         return x
     return _Unpack.apply(x, block.index, block.inverse)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _repack(pieces: list[Tensor], block: Block) -> Tensor:
+    """Padded places, bucket by bucket -> own tokens (own, H, D)."""
+    if len(pieces) == 1 and block.own == len(block.index):
+        return pieces[0]
+    return _Repack.apply(torch.cat(pieces), block.inverse)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _rows(bucket: Bucket, x: Tensor) -> Tensor:
+    """Padded places (M, H, D) -> the bucket's rows (n, H, L, D)."""
+    n, length = bucket.valid.shape
+    return x[bucket.offset : bucket.offset + n * length].view(n, length, *x.shape[1:]).transpose(1, 2)
+
+
+def _keys(bucket: Bucket, x: Tensor, prefix: Tensor) -> Tensor:
+    """Keys or values of a bucket's rows behind those of the prefix (1, Hkv, P, D) -> (n, Hkv, P + L, D)."""
+    own = _rows(bucket, x)
+    return torch.cat([prefix.expand(len(own), -1, -1, -1), own], 2) if bucket.prefix else own
+
+
+def _attend_own(bucket: Bucket, query: Tensor, keys: Tensor, values: Tensor, rule: Rule) -> Tensor:
+    """A bucket's own tokens over prefix and row -> (n * L, H, D)."""
+    q = _rows(bucket, query)
+    if bucket.full and (rule.window is None or q.shape[2] <= rule.window):
+        out = attend(q, keys, values, mask=None, scale=rule.scale, softcap=rule.softcap, causal=True)
+    else:
+        mask = bucket.mask(rule.window, q.shape[1] // keys.shape[1], q.dtype)
+        out = attend(q, keys, values, mask=mask, scale=rule.scale, softcap=rule.softcap)
+    return out.transpose(1, 2).flatten(0, 1)

@@ -1,0 +1,140 @@
+"""The loop: side by side, step by step, every lane by its own count, schedule and optimizer."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tenfold.adapters import Bank
+from tenfold.adapters.composition import Composition
+from tenfold.base.layout import Row
+from tenfold.progress import SILENT, Progress
+from tenfold.training import learner as learners_
+from tenfold.training import passes
+from tenfold.training.batches import Batches, Micro
+from tenfold.training.learner import Learner
+from tenfold.training.passes import Part
+from tenfold.training.plan import BASE_LEARNER, Lane, Stage
+
+Rows = Mapping[str, Sequence[Row]]
+
+
+class Hooks(Protocol):
+    """What a run does between steps. ``done`` counts the optimizer steps that are finished."""
+
+    def log(self, lane: Lane, record: dict[str, Any]) -> None:
+        """A lane has made a step."""
+
+    def after(self, done: int, state: "State") -> bool:
+        """Between two steps: validate, save; True ends the training cleanly."""
+        ...
+
+
+@dataclass
+class State:
+    """A stage under way."""
+
+    bank: Bank
+    stage: Stage
+    batches: list[Batches]
+    learners: list[Learner]
+    seed: int
+    mixed: bool
+    done: int = 0
+    drops: set[int] = field(default_factory=set)
+
+
+def begin(bank: Bank, stage: Stage, rows: Rows, *, seed: int, mixed: bool) -> State:
+    """Set a stage up. rows: the training rows of each task. mixed: several lanes in one pass, or turns."""
+    batches = [Batches(lane, [rows[feed.task] for feed in lane.feeds], seed) for lane in stage.lanes]
+    drops = {i for i, lane in enumerate(stage.lanes) if any(_drops(bank, f.composition) for f in lane.feeds)}
+    return State(bank, stage, batches, learners_.make(bank, stage), seed, mixed, drops=drops)
+
+
+def _drops(bank: Bank, composition: Composition) -> bool:
+    """Whether any of the adapters draws random numbers in training."""
+    return any(
+        module.low_rank(training=True) is None
+        for name, _ in composition
+        for module in bank.get(name).modules.values()
+    )
+
+
+def train(state: State, hooks: Hooks, progress: Progress = SILENT) -> None:
+    """Run from ``state.done`` to the stage's end, or until a hook says so."""
+    with progress.start(f"training {state.stage.name}", state.stage.steps, "steps") as bar:
+        bar.advance(state.done)
+        while state.done < state.stage.steps:
+            losses = step(state, hooks)
+            state.done += 1
+            bar.advance()
+            bar.note("  ".join(f"{name} {loss:.3f}" for name, loss in losses.items()))
+            if hooks.after(state.done, state):
+                break
+    learners_.release(state.bank, state.learners)
+
+
+def step(state: State, hooks: Hooks) -> dict[str, float]:
+    """One optimizer step of every lane that has not finished -> its loss by lane."""
+    start, number = time.perf_counter(), state.done
+    micros = {i: b.step(number) for i, b in enumerate(state.batches) if number < b.lane.steps}
+    outcomes = [passes.run(state.bank, parts) for parts in arrange(state, micros)]
+    losses = {i: sum(o.losses.get(i, 0.0) for o in outcomes) for i in micros}
+    found = {}
+    for i, own in micros.items():
+        lane = state.batches[i].lane
+        supervised = sum(m.supervised for m in own)
+        record: dict[str, Any] = {"step": number + 1, "epoch": round(state.batches[i].epoch(number + 1), 4)}
+        record["loss"] = found[lane.name] = losses[i] / supervised
+        for learner in state.learners:
+            if learner.lane is lane:
+                rate, norm = learner.step(number)
+                record |= {"learning_rate": rate, "grad_norm": float(norm)}
+        record |= {
+            "supervised_tokens": supervised,
+            "rows": sum(len(r) for m in own for r in m.feeds.values()),
+        }
+        record |= {"pass_tokens": sum(o.tokens for o in outcomes if i in o.losses)}
+        record["seconds"] = round(time.perf_counter() - start, 4)
+        hooks.log(lane, record)
+    return found
+
+
+def arrange(state: State, micros: Mapping[int, list[Micro]]) -> list[list[Part]]:
+    """The passes of one step: each lane's micro-batches in turn, or the first of every lane together, and so on."""
+    turns = [[_parts(state, i, micro, own)] for i, own in micros.items() for micro in own]
+    if not state.mixed:
+        return [part for turn in turns for part in turn]
+    longest = max(len(own) for own in micros.values())
+    return [
+        [part for i, own in micros.items() if k < len(own) for part in _parts(state, i, own[k], own)]
+        for k in range(longest)
+    ]
+
+
+def _parts(state: State, lane: int, micro: Micro, step: Sequence[Micro]) -> list[Part]:
+    feeds = state.stage.lanes[lane].feeds
+    tokens = sum(m.supervised for m in step)
+    noise = (state.seed, state.done) if lane in state.drops else None
+    return [Part(lane, feeds[feed].composition, rows, tokens, noise) for feed, rows in micro.feeds.items()]
+
+
+def faster_mixed(state: State, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
+    """Seconds of the first step in turns and mixed, best of two each; gradients are thrown away.
+
+    A measurement, not a guess: mixing pays while each lane alone underfills the hardware.
+    """
+    micros = {i: b.step(0)[:1] for i, b in enumerate(state.batches)}
+    found = {}
+    for way in ("turns", "mixed", "turns", "mixed"):
+        state.mixed = way == "mixed"
+        start = clock()
+        for parts in arrange(state, micros):
+            passes.run(state.bank, parts)
+        found[way] = min(clock() - start, found.get(way, float("inf")))
+        for learner in state.learners:
+            learner.optimizer.zero_grad()
+    return found
+
+
+__all__ = ["BASE_LEARNER", "Hooks", "State", "arrange", "begin", "faster_mixed", "step", "train"]
