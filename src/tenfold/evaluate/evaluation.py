@@ -1,18 +1,16 @@
 """Evaluation: every asked set under every asked composition, in one call to the engine and one to scoring."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tenfold.adapters.bank import Bank
 from tenfold.adapters.composition import BASE, Composition, compose
 from tenfold.base.chat import end_of_turn
-from tenfold.base.layout import Row
 from tenfold.evaluate.cases import Case
-from tenfold.evaluate.metrics import Measure, Need
+from tenfold.evaluate.metrics import Measure
 from tenfold.evaluate.preparation import Prepared, prepare
-from tenfold.generate import Completion, Engine, Request, Score, score
+from tenfold.evaluate.work import Answers, Mark, Work
 from tenfold.progress import SILENT, Progress
 from tenfold.tasks import Task
 
@@ -69,10 +67,8 @@ def evaluate(bank: Bank, items: Sequence[Item], *, progress: Progress = SILENT) 
     AdapterError for an adapter that is not in the bank.
     """
     tokenizer = bank.base.tokenizer
-    prepared = {
-        (item.task.name, item.split): prepare(item.task, item.split, tokenizer) for item in _distinct(items)
-    }
-    work = _Work(frozenset(end_of_turn(tokenizer, bank.base.model)))
+    prepared = {(item.task.name, item.split): prepare(item.task, item.split, bank.base) for item in _distinct(items)}
+    work = Work(frozenset(end_of_turn(tokenizer, bank.base.model)))
     marks = [work.add(prepared[item.task.name, item.split], item.composition) for item in items]
     answers = work.run(bank, progress)
     return [
@@ -85,85 +81,17 @@ def _distinct(items: Sequence[Item]) -> Iterable[Item]:
     return {(item.task.name, item.split): item for item in items}.values()
 
 
-class _Mark(NamedTuple):
-    """Where one example's answers will stand."""
-
-    request: int | None
-    loss: int | None
-    options: dict[str, int]
-
-
-@dataclass
-class _Answers:
-    completions: list[Completion]
-    scores: list[Score]
-    request_seconds: list[float]
-    row_seconds: list[float]
-
-
-@dataclass
-class _Work:
-    """Everything to be computed, each row and composition once."""
-
-    eos: frozenset[int]
-    requests: list[Request] = field(default_factory=list)
-    rows: list[tuple[Row, Composition]] = field(default_factory=list)
-    seen: dict[tuple[Composition, tuple[int, ...], tuple[bool, ...]], int] = field(default_factory=dict)
-
-    def add(self, prepared: Prepared, composition: Composition) -> list[_Mark]:
-        """Ask for what the set's metrics need of each of its examples."""
-        return [self._mark(prepared, number, composition) for number in range(len(prepared.examples))]
-
-    def run(self, bank: Bank, progress: Progress) -> _Answers:
-        """Compute it all."""
-        start = time.perf_counter()
-        completions = Engine(bank).generate(self.requests, progress) if self.requests else []
-        middle = time.perf_counter()
-        scores = score(bank, self.rows, progress) if self.rows else []
-        end = time.perf_counter()
-        sizes = [len(r.prompt) + len(c.tokens) for r, c in zip(self.requests, completions, strict=True)]
-        lengths = [len(row.tokens) for row, _ in self.rows]
-        return _Answers(completions, scores, _shares(middle - start, sizes), _shares(end - middle, lengths))
-
-    def _mark(self, prepared: Prepared, number: int, composition: Composition) -> _Mark:
-        encoded, options = prepared.encoded[number], prepared.options[number]
-        return _Mark(
-            self._generate(prepared, encoded.prompt, composition) if prepared.needs(Need.ANSWER) else None,
-            self._score(encoded.row, composition) if prepared.needs(Need.LOSS) else None,
-            {option: self._score(row, composition) for option, row in options.items()},
-        )
-
-    def _generate(self, prepared: Prepared, prompt: list[int], composition: Composition) -> int:
-        stop = tuple(prepared.task.settings.stop)
-        self.requests.append(Request(prompt, composition, prepared.max_new_tokens, stop=stop, eos=self.eos))
-        return len(self.requests) - 1
-
-    def _score(self, row: Row, composition: Composition) -> int:
-        key = (composition, tuple(row.tokens), tuple(row.supervised))
-        if key not in self.seen:
-            self.seen[key] = len(self.rows)
-            self.rows.append((row, composition))
-        return self.seen[key]
-
-
-def _shares(seconds: float, sizes: list[int]) -> list[float]:
-    return [seconds * size / max(sum(sizes), 1) for size in sizes]
-
-
-def _case_set(bank: Bank, item: Item, prepared: Prepared, marks: list[_Mark], answers: _Answers) -> CaseSet:
+def _case_set(bank: Bank, item: Item, prepared: Prepared, marks: list[Mark], answers: Answers) -> CaseSet:
     cases = [
-        judge(_case(bank, prepared, number, mark, answers), prepared.measures)
-        for number, mark in enumerate(marks)
+        judge(_case(bank, prepared, number, mark, answers), prepared.measures) for number, mark in enumerate(marks)
     ]
-    requests = {mark.request for mark in marks if mark.request is not None}
-    rows = {row for mark in marks for row in (mark.loss, *mark.options.values()) if row is not None}
-    seconds = sum(answers.request_seconds[i] for i in requests) + sum(answers.row_seconds[i] for i in rows)
     return CaseSet(
-        item.task.name, item.split, item.adapter, item.composition, prepared.measures, cases, seconds
+        *(item.task.name, item.split, item.adapter, item.composition, prepared.measures, cases),
+        seconds=answers.seconds(marks),
     )
 
 
-def _case(bank: Bank, prepared: Prepared, number: int, mark: _Mark, answers: _Answers) -> Case:
+def _case(bank: Bank, prepared: Prepared, number: int, mark: Mark, answers: Answers) -> Case:
     example, prompt = prepared.examples[number], prepared.encoded[number].prompt
     completion = None if mark.request is None else answers.completions[mark.request]
     loss = None if mark.loss is None else answers.scores[mark.loss]
@@ -172,10 +100,10 @@ def _case(bank: Bank, prepared: Prepared, number: int, mark: _Mark, answers: _An
         index=example.index,
         prompt=str(bank.base.tokenizer.decode(prompt)),
         expected=example.response,
-        answer=completion and completion.text,
-        finish=completion and completion.finish,
-        nats=loss and -loss.logprob,
-        tokens=loss and loss.tokens,
+        answer=completion.text if completion else None,
+        finish=completion.finish if completion else None,
+        nats=-loss.logprob if loss else None,
+        tokens=loss.tokens if loss else None,
         options={option: answers.scores[row].logprob for option, row in mark.options.items()} or None,
     )
 

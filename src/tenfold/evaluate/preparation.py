@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from transformers import PreTrainedTokenizerBase
 
 from tenfold.base.layout import Row
+from tenfold.base.model import Base
 from tenfold.errors import ConfigError, DataError, nearest
 from tenfold.evaluate.metrics import Measure, Need, find_metrics
+from tenfold.generate.request import positions
 from tenfold.tasks import Encoded, Task, encode_all
 from tenfold.tasks.examples import Example
 from tenfold.tasks.settings import TaskSettings
@@ -32,17 +34,31 @@ class Prepared:
         return any(measure.need is need for measure in self.measures)
 
 
-def prepare(task: Task, split: str, tokenizer: PreTrainedTokenizerBase) -> Prepared:
-    """Tokenise one split. Raises ConfigError for metrics that are unknown or lack options, DataError
-    for a split that is not there or empty."""
+def prepare(task: Task, split: str, base: Base) -> Prepared:
+    """Tokenise one split. No model runs, so that mistakes can be found before training.
+
+    Raises ConfigError for metrics that are unknown or lack options, DataError for a split that is not
+    there or empty and for a row that the base has no positions for.
+    """
     examples = split_examples(task, split)
     measures = choose_metrics(task, examples)
-    encoded = encode_all(examples, tokenizer, task.settings)
+    encoded = encode_all(examples, base.tokenizer, task.settings)
+    _require_room(task, split, encoded, base)
     asked = any(measure.need is Need.OPTIONS for measure in measures)
-    options = _option_rows(task, examples, tokenizer) if asked else [{} for _ in examples]
+    options = _option_rows(task, examples, base.tokenizer) if asked else [{} for _ in examples]
     longest = max(len(one.row.tokens) - len(one.prompt) for one in encoded)
     limit = task.settings.max_new_tokens or longest + max(SLACK, longest // 4)
     return Prepared(task, split, measures, examples, encoded, options, limit)
+
+
+def _require_room(task: Task, split: str, encoded: list[Encoded], base: Base) -> None:
+    limit = positions(base)
+    for number, one in enumerate(encoded):
+        if limit is not None and len(one.row.tokens) > limit:
+            raise DataError(
+                f"tasks.{task.name}: row {number + 1} of {split!r} has {len(one.row.tokens)} tokens, "
+                f"{base.name} has {limit} positions; set sequence_len to at most {limit}"
+            )
 
 
 def split_examples(task: Task, split: str) -> Sequence[Example]:
@@ -51,9 +67,7 @@ def split_examples(task: Task, split: str) -> Sequence[Example]:
     there = [name for name, examples in known.items() if examples]
     if split not in there:
         has = ", ".join(there) or "none"
-        raise DataError(
-            f"task {task.name!r} has no rows in split {split!r}; it has {has}{nearest(split, there)}"
-        )
+        raise DataError(f"task {task.name!r} has no rows in split {split!r}; it has {has}{nearest(split, there)}")
     return known[split]
 
 
@@ -82,9 +96,7 @@ def find_options(settings: TaskSettings, examples: Sequence[Example]) -> list[st
     return options if known and all(example.response.strip() in known for example in examples) else None
 
 
-def _option_rows(
-    task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
-) -> list[dict[str, Row]]:
+def _option_rows(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Row]]:
     """For each example each option's row, with the option and its EOS supervised."""
     options = [option.strip() for option in find_options(task.settings, examples) or []]
     others = [replace(e, response=_instead(e.response, option)) for e in examples for option in options]

@@ -17,15 +17,11 @@ def summarise(sets: Sequence[CaseSet], *, stage: int | None = None, seed: int = 
     the sets. Intervals are seeded by themselves: the run's seed doesn't move them."""
     bases = {(one.task, one.split): one for one in sets if not one.composition}
     return [
-        _result(one, measure, bases.get((one.task, one.split)), stage, seed)
-        for one in sets
-        for measure in one.measures
+        _result(one, measure, bases.get((one.task, one.split)), stage, seed) for one in sets for measure in one.measures
     ]
 
 
-def save(
-    folder: pathlib.Path, sets: Sequence[CaseSet], *, stage: int | None = None, seed: int = 0
-) -> list[Result]:
+def save(folder: pathlib.Path, sets: Sequence[CaseSet], *, stage: int | None = None, seed: int = 0) -> list[Result]:
     """Keep every case in ``cases/`` and the results in ``results.json`` of a run folder; what was there
     for other splits, adapters and metrics stays. Returns the new results."""
     results = summarise(sets, stage=stage, seed=seed)

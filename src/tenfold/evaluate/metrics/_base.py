@@ -38,9 +38,7 @@ class Measure(ABC):
         if argument is not None and argument not in self.arguments:
             allowed = f"one of {', '.join(self.arguments)}" if self.arguments else "nothing behind a colon"
             hint = nearest(argument, self.arguments)
-            raise ConfigError(
-                f"metric {name!r}: {argument!r} is unknown; {name.split(':')[0]} takes {allowed}{hint}"
-            )
+            raise ConfigError(f"metric {name!r}: {argument!r} is unknown; {name.split(':')[0]} takes {allowed}{hint}")
         self.name = name
 
     def extract(self, case: Case) -> Any:

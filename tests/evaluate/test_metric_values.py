@@ -47,13 +47,9 @@ def test_every_metric_keeps_the_contract(name):
 
 
 def test_an_unknown_metric_names_the_nearest():
-    with pytest.raises(
-        ConfigError, match=r"unknown metric 'acuracy'; known: accuracy, .*did you mean 'accuracy'"
-    ):
+    with pytest.raises(ConfigError, match=r"unknown metric 'acuracy'; known: accuracy, .*did you mean 'accuracy'"):
         find_metric("acuracy")
-    with pytest.raises(
-        ConfigError, match="'accuracy:first_int': 'first_int' is unknown; accuracy takes one of exact"
-    ):
+    with pytest.raises(ConfigError, match="'accuracy:first_int': 'first_int' is unknown; accuracy takes one of exact"):
         find_metric("accuracy:first_int")
     with pytest.raises(ConfigError, match="bleu takes nothing behind a colon"):
         find_metric("bleu:4")
@@ -172,10 +168,7 @@ def test_field_f1_by_hand(one, other, f1):
 
 
 VALUES = st.recursive(
-    st.booleans()
-    | st.integers(-3, 3)
-    | st.text(max_size=2)
-    | st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans() | st.integers(-3, 3) | st.text(max_size=2) | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=1), inner, max_size=3),
     max_leaves=8,
 )
@@ -197,9 +190,7 @@ EXPECTED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "corpus"), [("bleu", sacrebleu.corpus_bleu), ("chrf", sacrebleu.corpus_chrf)]
-)
+@pytest.mark.parametrize(("name", "corpus"), [("bleu", sacrebleu.corpus_bleu), ("chrf", sacrebleu.corpus_chrf)])
 def test_corpus_metrics_are_sacrebleus(name, corpus):
     cases = [case(a, e) for a, e in zip(ANSWERS, EXPECTED, strict=True)]
     assert value(name, cases) == pytest.approx(corpus(ANSWERS, [EXPECTED]).score, abs=1e-9)
