@@ -64,9 +64,7 @@ class DataReport:
     warnings: list[str]
 
 
-def inspect(
-    tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase, progress: Progress = SILENT
-) -> DataReport:
+def inspect(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase, progress: Progress = SILENT) -> DataReport:
     """Tokenise every split of every task and compare their rows. Raises DataError as encode_all does."""
     tasks = list(tasks)
     reports, samples = [], []
@@ -74,11 +72,7 @@ def inspect(
         for split, examples in task.splits().items():
             encoded = encode_all(examples, tokenizer, task.settings, progress)
             reports.append(_report(task, split, examples, encoded))
-            samples += [
-                Sample(task.name, split, mark(one, tokenizer))
-                for one in encoded[:SAMPLES]
-                if split == "train"
-            ]
+            samples += [Sample(task.name, split, mark(one, tokenizer)) for one in encoded[:SAMPLES] if split == "train"]
     overlaps = find_overlaps(tasks)
     return DataReport(reports, overlaps, samples, _warnings(tasks, reports, overlaps))
 
@@ -115,9 +109,7 @@ def _report(task: Task, split: str, examples: Sequence[Example], encoded: Sequen
     )
 
 
-def _warnings(
-    tasks: Sequence[Task], reports: Sequence[SplitReport], overlaps: Sequence[Overlap]
-) -> list[str]:
+def _warnings(tasks: Sequence[Task], reports: Sequence[SplitReport], overlaps: Sequence[Overlap]) -> list[str]:
     notes = [f"{task.name}: {note}" for task in tasks for note in task.notes]
     return [*notes, *(text for one in reports for text in _oddities(one)), *map(str, overlaps)]
 

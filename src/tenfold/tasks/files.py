@@ -50,9 +50,7 @@ def _neighbours(path: pathlib.Path) -> str:
     if not path.parent.is_dir():
         return f", nor the folder {path.parent}"
     found = sorted(
-        p.name
-        for p in path.parent.iterdir()
-        if p.is_file() and p.stem.split(".")[0] == path.stem.split(".")[0]
+        p.name for p in path.parent.iterdir() if p.is_file() and p.stem.split(".")[0] == path.stem.split(".")[0]
     )
     return f"; there is {', '.join(found[:5])}" if found else ""
 
@@ -68,9 +66,7 @@ def _decode(content: bytes, path: pathlib.Path, encoding: str | None) -> str:
             f"try `encoding: {guess if guess != encoding else 'latin-1'}`"
         ) from None
     if "\0" in text:
-        raise DataError(
-            f"{path}: not a text file (it has NUL bytes); known are JSON, JSONL, CSV, TSV, Parquet, text"
-        )
+        raise DataError(f"{path}: not a text file (it has NUL bytes); known are JSON, JSONL, CSV, TSV, Parquet, text")
     return text
 
 
@@ -153,9 +149,7 @@ def _header(fields: list[str], path: pathlib.Path) -> list[str]:
 def _lines(text: str, path: pathlib.Path, source: SourceSettings) -> Rows:
     names = source.columns or ["text"]
     if len(names) > 1:
-        raise DataError(
-            f"{path}: plain text has one column, not {', '.join(names)}; `delimiter` makes it a table"
-        )
+        raise DataError(f"{path}: plain text has one column, not {', '.join(names)}; `delimiter` makes it a table")
     return [{names[0]: line.rstrip("\r")} for line in text.split("\n") if line.strip()]
 
 

@@ -86,7 +86,7 @@ class Layout:
                 raise DataError(f"{where} has no column {column!r}")
         response, label = self._answer(row, where)
         text = template.fill(row)
-        content = "\n".join(as_text(row[column]) for column in template.columns) or text
+        content = "\n".join(as_text(row[column]) for column in template.columns) or text or response
         return Example(index, make_prompt(text, self.settings), response, given, label, content)
 
     def _answer(self, row: Columns, where: str) -> tuple[str, str | None]:
@@ -122,9 +122,7 @@ def fill_prompt(columns: Columns, settings: TaskSettings) -> Prompt:
     return make_prompt(template.fill(columns), settings)
 
 
-def _prompts(
-    kind: str, columns: Sequence[str], settings: TaskSettings, source: str
-) -> tuple[Template, Template]:
+def _prompts(kind: str, columns: Sequence[str], settings: TaskSettings, source: str) -> tuple[Template, Template]:
     """The templates for rows with and without a value in the column 'input'."""
     text = settings.prompt if settings.prompt is not None else PROMPTS.get(kind)
     if text is None:
@@ -142,9 +140,7 @@ def _response(kind: str, columns: Sequence[str], settings: TaskSettings, source:
         return Template((Placeholder(settings.label_column),))
     text = settings.response if settings.response is not None else RESPONSES.get(kind)
     if text is None:
-        raise ConfigError(
-            f"response: needed for the columns of {source} ({', '.join(columns)}), or label_column"
-        )
+        raise ConfigError(f"response: needed for the columns of {source} ({', '.join(columns)}), or label_column")
     return Template.parse(text)
 
 

@@ -35,9 +35,7 @@ def _message(given: Any, where: str) -> Message:
     if not isinstance(given, dict) or given.get("role") not in ROLES:
         raise DataError(f"{where}: the role is none of {', '.join(ROLES)}")
     content = given.get("content")
-    if isinstance(content, list) and all(
-        isinstance(p, dict) and isinstance(p.get("text"), str) for p in content
-    ):
+    if isinstance(content, list) and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content):
         content = "".join(part["text"] for part in content)  # OpenAI's parts
     if not isinstance(content, str):
         raise DataError(f"{where}: the content is no text")

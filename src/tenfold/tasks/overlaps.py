@@ -22,8 +22,8 @@ class Overlap:
     def __str__(self) -> str:
         """One sentence."""
         return (
-            f"{self.task} {self.split}: {self.rows} of {self.of} inputs stand in {self.in_task} {self.in_split} "
-            f"too, e.g. {self.example[:60]!r}"
+            f"{self.task} {self.split}: {self.rows} of {self.of} inputs stand in {self.in_task} "
+            f"{self.in_split} too, e.g. {self.example[:60]!r}"
         )
 
 
@@ -50,8 +50,6 @@ def find_overlaps(tasks: Sequence[Task]) -> list[Overlap]:
             across = task != other and other_split == "train"
             shared = [key for key in mine if key in theirs] if split != "train" and (within or across) else []
             if shared:
-                overlap = Overlap(
-                    task, split, other, other_split, len(shared), len(mine), mine[shared[0]].content
-                )
+                overlap = Overlap(task, split, other, other_split, len(shared), len(mine), mine[shared[0]].content)
                 found.append(overlap)
     return found

@@ -28,9 +28,7 @@ def _draw(axes: Any, task: str, report: DataReport) -> None:
     for one in splits:
         shares = [100 / one.rows] * one.rows
         label = f"{one.split} ({one.rows} rows)"
-        axes.hist(
-            one.lengths, BINS, (0, longest + 1), weights=shares, histtype="step", linewidth=1.5, label=label
-        )
+        axes.hist(one.lengths, BINS, (0, longest + 1), weights=shares, histtype="step", linewidth=1.5, label=label)
     limit = splits[0].sequence_len
     if limit is not None and any(one.truncated for one in splits):
         axes.axvline(limit, color="black", linestyle=":", label="sequence_len")

@@ -47,9 +47,7 @@ class SourceSettings(BaseModel):
     )
     dataset_subset: str | None = Field(None, description="Subset (configuration) of the hub data set.")
     dataset_split: str | None = Field(None, description="Split of the hub data set; train where not said.")
-    max_rows: int | None = Field(
-        None, ge=1, description="Use only the first so many rows, in the file's order."
-    )
+    max_rows: int | None = Field(None, ge=1, description="Use only the first so many rows, in the file's order.")
     encoding: Encoding | None = Field(
         None,
         description="Encoding of text files, e.g. cp1252; UTF-8 (a byte order mark is fine) by default.",
@@ -107,9 +105,7 @@ class TaskSettings(SourceSettings):
         ge=0,
         description="Rows cut from the training rows for validation: a share below 1 or a number of rows.",
     )
-    eval_max_rows: int | None = Field(
-        None, ge=1, description="Use only the first so many rows of each evaluation set."
-    )
+    eval_max_rows: int | None = Field(None, ge=1, description="Use only the first so many rows of each evaluation set.")
     repeat: int = Field(1, ge=1, description="How many times each training row stands in an epoch.")
     weight: float = Field(
         1.0,
@@ -131,9 +127,7 @@ class TaskSettings(SourceSettings):
         None, description="Template of the response; by default the label column or what the format says."
     )
     system: str | None = Field(None, description="System message of the chat.")
-    prompt_style: Style = Field(
-        "chat", description="chat: through the model's chat template; raw: the text as it is."
-    )
+    prompt_style: Style = Field("chat", description="chat: through the model's chat template; raw: the text as it is.")
     label_column: str | None = Field(
         None,
         description="Column of the label; where labels are given, by default the response's only column.",
@@ -155,9 +149,7 @@ class TaskSettings(SourceSettings):
     stop: list[str] = Field(default_factory=list, description="Texts that end an answer.")
 
     adapter_path: str | None = Field(None, description="Folder of a PEFT adapter to start from.")
-    train: bool = Field(
-        True, description="Train the adapter; false keeps the one from adapter_path as it is."
-    )
+    train: bool = Field(True, description="Train the adapter; false keeps the one from adapter_path as it is.")
     seed: int | None = Field(None, description="Seed of the cut for val_set_size; the run's where not said.")
 
     @model_validator(mode="before")
@@ -175,17 +167,13 @@ class TaskSettings(SourceSettings):
     @model_validator(mode="after")
     def _fits_together(self) -> "TaskSettings":
         if self.val_set_size and self.val_set_size >= 1 and self.val_set_size % 1:
-            raise ValueError(
-                f"val_set_size {self.val_set_size} is neither a share below 1 nor a number of rows"
-            )
+            raise ValueError(f"val_set_size {self.val_set_size} is neither a share below 1 nor a number of rows")
         if self.val_set_size and self.validation_path:
             raise ValueError("validation_path and val_set_size both give validation rows; give one of them")
         if self.eval_path and "eval" in self.eval_sets:
             raise ValueError("eval_path is the evaluation set 'eval'; give eval_sets another name")
         for name, other in self.others().items():
-            if (other.dataset_split or other.dataset_subset) and not (
-                other.dataset_name or self.dataset_name
-            ):
+            if (other.dataset_split or other.dataset_subset) and not (other.dataset_name or self.dataset_name):
                 raise ValueError(f"{name}: dataset_split and dataset_subset need a dataset_name")
         if self.system and self.prompt_style == "raw":
             raise ValueError("system needs prompt_style chat; in raw text write it into the prompt")
@@ -200,9 +188,7 @@ class TaskSettings(SourceSettings):
     def source(self, other: SourceSettings | None = None) -> SourceSettings:
         """The task's own source, or another of its sources with what that doesn't say taken from the task."""
         said = {} if other is None else other.model_dump(exclude_unset=True)
-        unsaid = (
-            set(SourceSettings.model_fields) - {"max_rows"} if other else set(SourceSettings.model_fields)
-        )
+        unsaid = set(SourceSettings.model_fields) - {"max_rows"} if other else set(SourceSettings.model_fields)
         if "path" in said or "dataset_name" in said:
             unsaid -= {"path", "dataset_name", "dataset_subset", "dataset_split"}
         own = self.model_dump(include=unsaid, exclude_unset=True)

@@ -55,9 +55,7 @@ def load(name: str, settings: TaskSettings, folder: pathlib.Path) -> Task:
         if settings.repeat > 1
         else rows
     )
-    task.eval_sets = {
-        "eval" if key == "eval_path" else key.partition(".")[2]: found for key, found in others.items()
-    }
+    task.eval_sets = {"eval" if key == "eval_path" else key.partition(".")[2]: found for key, found in others.items()}
     _settle_evaluation(task)
     return task
 
@@ -68,9 +66,7 @@ def _train(settings: TaskSettings, folder: pathlib.Path) -> list[Example]:
     return _examples("path" if not settings.dataset_name else "dataset_name", None, settings, folder)
 
 
-def _examples(
-    key: str, other: SourceSettings | None, settings: TaskSettings, folder: pathlib.Path
-) -> list[Example]:
+def _examples(key: str, other: SourceSettings | None, settings: TaskSettings, folder: pathlib.Path) -> list[Example]:
     source = settings.source(other)
     if key.startswith("eval") and source.max_rows is None:
         source = source.model_copy(update={"max_rows": settings.eval_max_rows})

@@ -148,27 +148,24 @@ def _earlier_answers(prompt: Prompt, length: int, tokenizer: PreTrainedTokenizer
         raise DataError("several answers in one row need a fast tokenizer, one that tells where tokens stand")
     text = _text(prompt, tokenizer)
     spans = _answer_spans(prompt, text, tokenizer)
-    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[
-        "offset_mapping"
-    ]
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     return [any(begin < stop and end > start for start, stop in spans) for begin, end in offsets]
 
 
-def _answer_spans(
-    messages: Sequence[Message], text: str, tokenizer: PreTrainedTokenizerBase
-) -> list[tuple[int, int]]:
+def _answer_spans(messages: Sequence[Message], text: str, tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, int]]:
     """Where the assistant's answers stand in the rendered text, each with its end-of-turn token."""
     spans, cursor = [], 0
     for number, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
         before = _text(tuple(messages[:number]), tokenizer) if number else ""
-        answer = message["content"].strip()
-        start = text.find(answer, len(before) if text.startswith(before) else cursor)
+        place = len(before) if text.startswith(before) else cursor
+        answer = message["content"]
+        if not text.startswith(answer, place):  # many templates strip it
+            answer = answer.strip()
+        start = text.find(answer, place)
         if start < 0:
-            raise DataError(
-                f"the chat template leaves out an earlier answer of the assistant: {answer[:60]!r}"
-            )
+            raise DataError(f"the chat template leaves out an earlier answer of the assistant: {answer[:60]!r}")
         cursor = start + len(answer)
         cursor += _special_length(text, cursor, tokenizer)
         spans.append((start, cursor))
@@ -176,6 +173,4 @@ def _answer_spans(
 
 
 def _special_length(text: str, place: int, tokenizer: PreTrainedTokenizerBase) -> int:
-    return max(
-        (len(token) for token in tokenizer.all_special_tokens if text.startswith(token, place)), default=0
-    )
+    return max((len(token) for token in tokenizer.all_special_tokens if text.startswith(token, place)), default=0)

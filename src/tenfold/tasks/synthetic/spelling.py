@@ -39,10 +39,6 @@ def _is_plain(word: str) -> bool:
 
 def is_one_slip(wrong: str, right: str) -> bool:
     """Whether one letter lost, added, changed or swapped with its neighbour makes one of the other."""
-    start = next(
-        (i for i, (a, b) in enumerate(zip(wrong, right, strict=False)) if a != b), min(len(wrong), len(right))
-    )
+    start = next((i for i, (a, b) in enumerate(zip(wrong, right, strict=False)) if a != b), min(len(wrong), len(right)))
     w, r = wrong[start:], right[start:]
-    return wrong != right and (
-        w[1:] == r or w == r[1:] or w[1:] == r[1:] or (w[:2] == r[1::-1] and w[2:] == r[2:])
-    )
+    return wrong != right and (w[1:] == r or w == r[1:] or w[1:] == r[1:] or (w[:2] == r[1::-1] and w[2:] == r[2:]))
