@@ -47,10 +47,10 @@ def bank():
     return bank
 
 
-def plain_nats(bank, tokens, start):
+def plain_nats(tokens, start):
     """What transformers says of tokens[start:] with the base alone."""
     with torch.no_grad():
-        logits = bank.base.model(torch.tensor([tokens])).logits[0].log_softmax(-1)
+        logits = tiny_model()(torch.tensor([tokens])).logits[0].log_softmax(-1)
     return -sum(logits[i - 1, tokens[i]].item() for i in range(start, len(tokens)))
 
 
@@ -64,9 +64,9 @@ def test_the_base_is_measured_as_transformers_measures_it(bank, tmp_path):
         assert case.prompt == row["q"] + "="
         assert case.expected == row["a"]
         assert case.tokens == len(answer)
-        assert case.nats == pytest.approx(plain_nats(bank, prompt + answer, len(prompt)), abs=1e-3)
+        assert case.nats == pytest.approx(plain_nats(prompt + answer, len(prompt)), abs=1e-3)
         with torch.no_grad():
-            told = bank.base.model.generate(
+            told = tiny_model().generate(
                 torch.tensor([prompt]), max_new_tokens=4, do_sample=False, eos_token_id=tokenizer.eos_token_id
             )
         text = tokenizer.decode(told[0, len(prompt) :], skip_special_tokens=True)
@@ -104,7 +104,7 @@ def test_options_are_scored_with_eos_and_nothing_is_generated(bank, tmp_path):
     for option, logprob in case.options.items():
         prompt = tokenizer("one=")["input_ids"]
         tokens = [*prompt, *tokenizer(" " + option)["input_ids"], tokenizer.eos_token_id]
-        assert -logprob == pytest.approx(plain_nats(bank, tokens, len(prompt)), abs=1e-3)
+        assert -logprob == pytest.approx(plain_nats(tokens, len(prompt)), abs=1e-3)
     assert case.extracted == max(case.options, key=case.options.get)
     assert case.correct == (case.extracted == "1")
 
