@@ -75,8 +75,9 @@ class Adapter(nn.Module, ABC):
 
 
 class Kind(Protocol):
-    """A module in this folder."""
+    """A module in this folder. PEFT_TYPE: its ``peft_type`` in adapter_config.json; kinds may share one."""
 
+    PEFT_TYPE: str
     Config: type[BaseModel]
     Adapter: type[Adapter]
 

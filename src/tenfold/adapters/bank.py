@@ -44,9 +44,7 @@ class Bank:
         self._hosts: dict[str, Host] = {}
         self._frame: Frame | None = None
 
-    def add(
-        self, name: str, kind: str, config: Any, *, seed: int = 0, layers: list[Layer] | None = None
-    ) -> Installed:
+    def add(self, name: str, kind: str, config: Any, *, seed: int = 0, layers: list[Layer] | None = None) -> Installed:
         """A new adapter, untrained, on the layers that its settings select (or on those given).
 
         Its numbers depend on seed and layer only, not on what else is in the bank. Raises AdapterError
@@ -56,11 +54,14 @@ class Bank:
             raise AdapterError(f"adapter {name!r} is in the bank already; remove it first")
         module: Kind = plugins.find("tenfold.adapters", kind)
         layers = match(self.base.model, module.targets(config)) if layers is None else layers
-        parts = {layer.name: module.Adapter(config, layer, _generator(seed, layer.name)) for layer in layers}
+        parts = {}
         for layer in layers:
-            host = self._hosts.get(layer.name) or self._host(layer)
+            part = module.Adapter(config, layer, _generator(seed, layer.name))
             frozen = self.base.model.get_submodule(layer.name)
-            host.adapters[name] = parts[layer.name].to(next(iter(frozen.parameters())).device)
+            parts[layer.name] = part.to(next(iter(frozen.parameters())).device)
+        for layer in layers:  # only now, so that an adapter that could not be built leaves nothing behind
+            host = self._hosts.get(layer.name) or self._host(layer)
+            host.adapters[name] = parts[layer.name]
         self.adapters[name] = Installed(kind, config, parts)
         return self.adapters[name]
 

@@ -24,11 +24,14 @@ class Host:
         self.layer, self.module, self.frame = layer, module, frame
         self.adapters: dict[str, Adapter] = {}
         self.frozen: Forward = module.forward
+        self._own = module.__dict__.get("forward")  # one that a hook has put there
         module.forward = self
 
     def close(self) -> None:
-        """Give the module its own forward back."""
+        """Give the module the forward back that it had."""
         del self.module.forward
+        if self._own is not None:
+            self.module.forward = self._own
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., D_in) -> (..., D_out); the leading dimensions are the frame's tokens."""

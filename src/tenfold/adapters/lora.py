@@ -15,19 +15,17 @@ from tenfold.adapters._base import Adapter as Contract
 from tenfold.adapters._base import Dropout, Layer, LowRank
 from tenfold.errors import AdapterError
 
-ALL_LINEAR = "all-linear"
+PEFT_TYPE = "LORA"
 
 
 class Config(BaseModel):
     """Settings of a LoRA adapter, by axolotl's names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     lora_r: int = Field(8, ge=1, description="Rank R of the update.")
     lora_alpha: float = Field(16, gt=0, description="The update is scaled by lora_alpha / lora_r.")
-    lora_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Dropout on what goes into the update, in training."
-    )
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on what goes into the update, in training.")
     lora_target_modules: list[str] | None = Field(
         None,
         description="Layers: suffixes or full dotted names, or a text file with one a line. Unset: all linear layers.",
@@ -36,9 +34,7 @@ class Config(BaseModel):
         None,
         description="All linear layers but the output head. Given beside lora_target_modules, those decide.",
     )
-    peft_use_rslora: bool = Field(
-        False, description="Scale by lora_alpha / sqrt(lora_r) instead (rank-stabilised)."
-    )
+    peft_use_rslora: bool = Field(False, description="Scale by lora_alpha / sqrt(lora_r) instead (rank-stabilised).")
     loraplus_lr_ratio: float | None = Field(None, gt=0, description="LoRA+: B's learning rate over A's.")
 
     @property
@@ -102,24 +98,32 @@ def to_peft(config: Config) -> dict[str, Any]:
     """PEFT's LoraConfig as JSON."""
     alpha = int(config.lora_alpha) if float(config.lora_alpha).is_integer() else config.lora_alpha
     return {
-        "peft_type": "LORA", "r": config.lora_r, "lora_alpha": alpha, "lora_dropout": config.lora_dropout,
+        "peft_type": PEFT_TYPE, "r": config.lora_r, "lora_alpha": alpha, "lora_dropout": config.lora_dropout,
         "use_rslora": config.peft_use_rslora, "bias": "none", "init_lora_weights": True, "modules_to_save": None,
     }  # fmt: skip
 
 
-# What PEFT's LoRA can also be; each must be off, or the adapter would not compute what PEFT computes.
-UNSUPPORTED = ("use_dora", "alora_invocation_tokens", "rank_pattern", "alpha_pattern", "layer_replication", "modules_to_save",
-               "trainable_token_indices", "target_parameters", "lora_bias", "exclude_modules", "megatron_config")  # fmt: skip
+# What a LoRA that PEFT saved may have set. Anything else must be off, known today or not, or the adapter
+# would not compute what PEFT computes.
+READ = {"r", "lora_alpha", "lora_dropout", "use_rslora", "bias", "init_lora_weights"}
+HARMLESS = {"peft_type", "task_type", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping",
+            "peft_version", "target_modules", "layers_to_transform", "layers_pattern", "fan_in_fan_out",
+            "megatron_core", "runtime_config", "loftq_config", "eva_config", "corda_config", "lora_ga_config",
+            "qalora_group_size", "ensure_weight_tying"}  # fmt: skip
+# These draw A and B without changing the base; PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take something out of it.
+INITS = (True, False, None, "gaussian", "eva", "orthogonal")
 
 
 def from_peft(settings: dict[str, Any]) -> Config:
     """Settings of a LoRA that PEFT saved. Its target modules are matched by the store, not here."""
-    used = [key for key in UNSUPPORTED if settings.get(key)]
+    used = [key for key, value in settings.items() if value and key not in READ | HARMLESS]
     if settings.get("bias", "none") != "none":
         used.append("bias")
+    if settings.get("init_lora_weights") not in INITS:
+        used.append("init_lora_weights")
     if used:
         raise AdapterError(
-            f"adapter_config.json: {used[0]} = {settings[used[0]]!r} is not supported; it must be unset"
+            f"adapter_config.json: {used[0]} = {settings[used[0]]!r:.200} is not supported; it must be unset"
         )
     return Config(
         lora_r=settings["r"], lora_alpha=settings["lora_alpha"], lora_dropout=settings.get("lora_dropout") or 0.0,

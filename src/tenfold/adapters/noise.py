@@ -1,4 +1,4 @@
-"""Dropout whose masks belong to (adapter, step, row, layer): neighbours, resuming and recomputation can't change them."""
+"""Dropout whose masks belong to (adapter, step, row, layer): neighbours, resuming, recomputation can't change them."""
 
 import hashlib
 from collections.abc import Sequence

@@ -49,4 +49,5 @@ def shortest(model: PreTrainedModel, names: Iterable[str]) -> list[str]:
     """Suffixes that select just these layers where there are such, else the full names (for PEFT's config)."""
     wanted = set(names)
     suffixes = sorted({name.rsplit(".", 1)[-1] for name in wanted})
-    return suffixes if {layer.name for layer in match(model, suffixes)} == wanted else sorted(wanted)
+    meant = {name for name, _ in model.named_modules() if name.rsplit(".", 1)[-1] in suffixes}
+    return suffixes if meant == wanted else sorted(wanted)

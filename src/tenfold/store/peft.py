@@ -1,0 +1,117 @@
+"""What PEFT's ``adapter_config.json`` says: which kind with which settings, on which layers."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import regex  # type: ignore[import-untyped]  # like re, and stops when told to
+from pydantic import BaseModel, ValidationError
+from transformers import PreTrainedModel
+
+from tenfold import plugins
+from tenfold.adapters._base import Kind, Layer
+from tenfold.adapters.bank import Bank
+from tenfold.adapters.targets import linear_layers, shortest
+from tenfold.errors import AdapterError
+from tenfold.store.card import first_problem
+
+PATIENCE = 2.0
+"""Seconds that the patterns of one file may take on all names of a model."""
+
+
+class Targets(BaseModel):
+    """The keys that say which modules an adapter sits on."""
+
+    target_modules: str | list[str]
+    layers_to_transform: int | list[int] | None = None
+    layers_pattern: str | list[str] | None = None
+
+
+def describe(bank: Bank, name: str) -> dict[str, Any]:
+    """The settings of an adapter in the bank as PEFT writes them."""
+    installed, model = bank.get(name), bank.base.model
+    kind: Kind = plugins.find("tenfold.adapters", installed.kind)
+    known = linear_layers(model)
+    return {
+        **kind.to_peft(installed.config), "base_model_name_or_path": bank.base.name, "task_type": "CAUSAL_LM",
+        "target_modules": shortest(model, installed.modules), "inference_mode": True,
+        "fan_in_fan_out": any(known[layer].transposed for layer in installed.modules),
+    }  # fmt: skip
+
+
+def kind(settings: dict[str, Any]) -> tuple[str, BaseModel]:
+    """The kind that can read these settings, and its own settings.
+
+    Several kinds may share a ``peft_type`` (PEFT's LORA is also DoRA): the first that accepts them is it.
+    Raises AdapterError with what the first one said, or with the known types.
+    """
+    modules: dict[str, Kind] = {
+        name: plugins.find("tenfold.adapters", name) for name in plugins.names("tenfold.adapters")
+    }
+    wanted, refusals = settings.get("peft_type"), []
+    for name, module in modules.items():
+        if wanted == module.PEFT_TYPE:
+            try:
+                return name, _config(module, settings)
+            except AdapterError as error:
+                refusals.append(error)
+    known = ", ".join(sorted({module.PEFT_TYPE for module in modules.values()}))
+    raise refusals[0] if refusals else AdapterError(f"peft_type {wanted!r} is not known; known: {known}")
+
+
+def _config(module: Kind, settings: dict[str, Any]) -> BaseModel:
+    try:
+        return module.from_peft(settings)
+    except KeyError as error:
+        raise AdapterError(f"key {error} is missing") from None
+    except ValidationError as error:
+        raise AdapterError(first_problem(error)) from None
+
+
+def layers(model: PreTrainedModel, settings: dict[str, Any]) -> list[Layer]:
+    """The layers that the settings mean on this model, in its order, as PEFT matches them.
+
+    Raises AdapterError where they mean none, or a module that is no linear layer (embeddings, the head).
+    """
+    try:
+        targets = Targets.model_validate(settings)
+    except ValidationError as error:
+        raise AdapterError(first_problem(error)) from None
+    known = linear_layers(model)
+    wanted = _wanted(targets, list(known))
+    try:
+        names = [name for name, _ in model.named_modules() if name and wanted(name)]
+    except (regex.error, TimeoutError) as error:
+        raise AdapterError(f"target_modules or layers_pattern cannot be matched: {error}") from None
+    for name in names:
+        if name not in known:
+            raise AdapterError(f"target {name!r} is no linear layer that can hold an adapter")
+    if not names:
+        raise AdapterError(f"target_modules {targets.target_modules!r:.200} match nothing in the base model")
+    return [known[name] for name in names]
+
+
+def _wanted(targets: Targets, linear: list[str]) -> Callable[[str], bool]:
+    """Whether a module is meant, by its name."""
+    deadline = time.monotonic() + PATIENCE
+
+    def fits(pattern: str, name: str) -> Any:
+        return regex.fullmatch(pattern, name, timeout=max(deadline - time.monotonic(), 1e-3))
+
+    modules = targets.target_modules
+    if isinstance(modules, str) and modules.lower() != "all-linear":
+        return lambda name: fits(modules, name) is not None
+    ends = tuple(f".{module}" for module in (linear if isinstance(modules, str) else modules))
+    return lambda name: f".{name}".endswith(ends) and _in_layers(targets, name, fits)
+
+
+def _in_layers(targets: Targets, name: str, fits: Callable[[str, str], Any]) -> bool:
+    """Whether a module stands in one of the ``layers_to_transform``; without such, all do."""
+    numbers = targets.layers_to_transform
+    if numbers is None or numbers == []:
+        return True
+    given = targets.layers_pattern or []
+    patterns = [given] if isinstance(given, str) else given
+    forms = [rf"(?:.*?\.)?(?:{p})\.(?P<idx>\d+)\..*" for p in patterns] or [r".*?\.[^.]*\.(?P<idx>\d+)\..*"]
+    match = next((found for form in forms if (found := fits(form, name))), None)
+    return match is not None and int(match["idx"]) in ([numbers] if isinstance(numbers, int) else numbers)
