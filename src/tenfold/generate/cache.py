@@ -1,0 +1,125 @@
+"""Keys and values of the rows under way: slots of one preallocated tensor per layer."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tenfold.base.attention import attend
+from tenfold.base.head import hidden_states
+from tenfold.base.model import Base
+
+
+@dataclass(frozen=True)
+class Width:
+    """Of one layer's keys and values: groups Hkv, and the width of a key and of a value."""
+
+    groups: int
+    key: int
+    value: int
+
+
+class Cache:
+    """keys[layer] and values[layer] (slots, Hkv, capacity, D); zeros at first: what is masked is finite."""
+
+    def __init__(self, widths: dict[int, Width], slots: int, capacity: int, base: Base) -> None:
+        self.slots, self.capacity = slots, capacity
+        self.keys, self.values = {}, {}
+        for layer, width in widths.items():
+            shape = (slots, width.groups, capacity)
+            self.keys[layer] = torch.zeros(*shape, width.key, dtype=base.dtype, device=base.device)
+            self.values[layer] = torch.zeros(*shape, width.value, dtype=base.dtype, device=base.device)
+
+    def fill(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """The first L positions of some slots: slots (n,), keys and values (n, Hkv, L, D)."""
+        self.keys[layer][slots, :, : keys.shape[2]] = keys
+        self.values[layer][slots, :, : values.shape[2]] = values
+
+    def move(self, slots: Tensor, length: int) -> None:
+        """The first positions of slots (n,) to slots 0 .. n - 1."""
+        for tensors in (self.keys, self.values):
+            for tensor in tensors.values():
+                tensor[: len(slots), :, :length] = tensor[slots, :, :length]
+
+
+@dataclass(frozen=True)
+class DecodeLayout:
+    """``Layout`` of a step: one new token for each row under way.
+
+    slots (T,): of each row, in any order. positions (T,): of its new token. seen: positions to look at.
+    used: slots in use, from the first; those among them without a row are run along and left out.
+    """
+
+    cache: Cache
+    slots: Tensor
+    positions: Tensor
+    used: int
+    seen: int
+    masks: dict[int | None, Tensor] = field(default_factory=dict, repr=False)
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        window: int | None,
+        softcap: float | None,
+    ) -> Tensor:
+        """See ``Layout.attend``; writes the new keys and values into the cache."""
+        keys, values = self.cache.keys[layer], self.cache.values[layer]
+        keys[self.slots, :, self.positions] = key
+        values[self.slots, :, self.positions] = value
+        spread = query.new_zeros(self.used, *query.shape[1:]).index_copy_(0, self.slots, query)
+        out = attend(
+            spread[:, :, None],
+            keys[: self.used, :, : self.seen],
+            values[: self.used, :, : self.seen],
+            mask=self._mask(window),
+            scale=scale,
+            softcap=softcap,
+        )
+        return out[:, :, 0].index_select(0, self.slots)
+
+    def _mask(self, window: int | None) -> Tensor:
+        """(used, 1, seen), True where a slot's new token sees a key; a slot without a row sees its first."""
+        if window not in self.masks:
+            at = self.positions.new_zeros(self.used).index_copy_(0, self.slots, self.positions)
+            distance = at[:, None] - torch.arange(self.seen, device=at.device)
+            seen = distance >= 0
+            self.masks[window] = (seen & (distance < window) if window else seen)[:, None]
+        return self.masks[window]
+
+
+class _Measure:
+    """A layout that only looks at what it is handed."""
+
+    def __init__(self) -> None:
+        self.widths: dict[int, Width] = {}
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        window: int | None,
+        softcap: float | None,
+    ) -> Tensor:
+        """A token alone sees its own value."""
+        self.widths[layer] = Width(key.shape[1], key.shape[2], value.shape[2])
+        return value.repeat_interleave(query.shape[1] // value.shape[1], 1)
+
+
+def measure(base: Base) -> dict[int, Width]:
+    """The width of every layer's keys and values, found by running one token."""
+    layout, zero = _Measure(), torch.zeros(1, 1, dtype=torch.long, device=base.device)
+    hidden_states(base.model, zero, zero, layout=layout)
+    return layout.widths
+
+
+def bytes_per_position(widths: dict[int, Width], dtype: torch.dtype) -> int:
+    """What one position of one slot takes."""
+    return sum(w.groups * (w.key + w.value) for w in widths.values()) * dtype.itemsize
