@@ -24,7 +24,7 @@ HARMLESS = frozenset(
 )  # fmt: skip
 
 
-class Unsupported(RuntimeError):
+class UnsupportedError(RuntimeError):
     """A model passes its attention something that packed attention does not know."""
 
 
@@ -111,7 +111,7 @@ def packed_attention(
     """What transformers calls: query (1, H, T, D), key and value (1, Hkv, T, D) -> (1, T, H, D)."""
     unknown = [name for name, given in others.items() if given is not None and name not in HARMLESS]
     if layout is None or unknown or dropout or query.shape[0] != 1:
-        raise Unsupported(f"{type(module).__name__}: {unknown or 'no layout reached it'}")
+        raise UnsupportedError(f"{type(module).__name__}: {unknown or 'no layout reached it'}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     out = layout.attend(int(module.layer_idx), q, k, v, scale, sliding_window, softcap)  # type: ignore[arg-type]
@@ -126,12 +126,12 @@ AttentionMaskInterface.register(NAME, lambda *args, **kwargs: None)
 def attention(model: PreTrainedModel, name: str) -> Iterator[None]:
     """The model with another attention implementation, for the duration of a ``with`` block.
 
-    A model with attention code of its own keeps it, whichever is asked for but ``NAME``: Unsupported then.
+    A model with attention code of its own keeps it, whichever is asked for but ``NAME``: UnsupportedError then.
     """
     before = model.config._attn_implementation
     fixed = not model._can_set_attn_implementation()
     if fixed and name == NAME:
-        raise Unsupported(f"{type(model).__name__} has attention code of its own")
+        raise UnsupportedError(f"{type(model).__name__} has attention code of its own")
     if fixed or before == name:
         yield
         return

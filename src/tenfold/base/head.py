@@ -5,10 +5,13 @@ Gemma 2 caps its logits after ``lm_head``, Granite divides and Cohere multiplies
 backbone hands back the hidden states that it is given.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions as HiddenStates
 
 from tenfold.base.attention import Layout
@@ -21,9 +24,7 @@ def backbone(model: PreTrainedModel) -> Any:
     """The model without its head: what turns tokens into hidden states (T, D)."""
     found = getattr(model, model.base_model_prefix, None)
     if found is None or found is model:
-        raise ModelError(
-            f"{type(model).__name__} has no backbone named {model.base_model_prefix!r}; causal LMs have"
-        )
+        raise ModelError(f"{type(model).__name__} has no backbone named {model.base_model_prefix!r}; causal LMs have")
     return found
 
 
@@ -78,3 +79,27 @@ def logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """hidden (K, D) from the backbone -> logits (K, V), scaled and capped as the model does it."""
     out = type(model).forward(_HeadOnly(model), inputs_embeds=hidden[None], use_cache=False)
     return out.logits[0]  # type: ignore[no-any-return]
+
+
+@contextmanager
+def checkpointing(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
+    """Keep no activations inside the model's layers, but compute them again in the backward pass.
+
+    The model stays in eval mode, so that its dropout is off; only the layers that recompute are told to.
+    Raises ModelError for a model that cannot.
+    """
+    if not wanted:
+        yield
+        return
+    if not model.supports_gradient_checkpointing:
+        raise ModelError(f"gradient_checkpointing: {type(model).__name__} does not support it")
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.training = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+        model.gradient_checkpointing_disable()

@@ -18,7 +18,7 @@ CHUNK_BYTES = 64 << 20
 
 def chunk_size(base: Base) -> int:
     """Positions whose float32 logits take about CHUNK_BYTES."""
-    return max(16, CHUNK_BYTES // (4 * base.model.config.get_text_config().vocab_size))
+    return max(16, CHUNK_BYTES // (4 * int(base.model.config.get_text_config().vocab_size)))
 
 
 def head_losses(base: Base, hidden: Tensor, targets: Targets) -> Tensor:
@@ -39,9 +39,7 @@ def backward(base: Base, hidden: Tensor, targets: Targets, scale: Tensor) -> Ten
     """
     size = chunk_size(base)
     gradient, found = torch.zeros_like(hidden), []
-    for index, token, factor in zip(
-        *(x.split(size) for x in (targets.hidden, targets.token, scale)), strict=True
-    ):
+    for index, token, factor in zip(*(x.split(size) for x in (targets.hidden, targets.token, scale)), strict=True):
         part = hidden.detach()[index].requires_grad_()
         losses = F.cross_entropy(logits(base.model, part).float(), token, reduction="none")
         (losses * factor).sum().backward()  # type: ignore[no-untyped-call]

@@ -12,9 +12,7 @@ from tenfold.config.settings import TrainingSettings
 from tenfold.errors import ConfigError, MissingExtra
 
 
-def make(
-    training: TrainingSettings, parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float]
-) -> Optimizer:
+def make(training: TrainingSettings, parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float]) -> Optimizer:
     """The optimizer of one learner. rates: last part of a parameter's name -> factor on the learning rate."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
@@ -26,7 +24,7 @@ def make(
 def _build(training: TrainingSettings, groups: list[dict[str, Any]]) -> Optimizer:
     name = training.optimizer
     common: dict[str, Any] = {"lr": training.learning_rate, "weight_decay": training.weight_decay}
-    adam = {"betas": (training.adam_beta1, training.adam_beta2), "eps": training.adam_epsilon}
+    adam: dict[str, Any] = {"betas": (training.adam_beta1, training.adam_beta2), "eps": training.adam_epsilon}
     if name == "adafactor":
         return torch.optim.Adafactor(groups, **common)
     if name in ("adamw_8bit", "adamw_bnb_8bit"):
@@ -38,9 +36,7 @@ def _bitsandbytes(groups: list[dict[str, Any]], **settings: Any) -> Optimizer:
     try:
         import bitsandbytes
     except ImportError:
-        raise MissingExtra(
-            "optimizer adamw_bnb_8bit needs bitsandbytes: pip install 'tenfold[bitsandbytes]'"
-        ) from None
+        raise MissingExtra("optimizer adamw_bnb_8bit needs bitsandbytes: pip install 'tenfold[bitsandbytes]'") from None
     if not all(parameter.is_cuda for group in groups for parameter in group["params"]):
         raise ConfigError("optimizer adamw_bnb_8bit needs a GPU; on this device use adamw_torch or adafactor")
     return bitsandbytes.optim.AdamW8bit(groups, **settings)  # type: ignore[no-any-return]
@@ -52,11 +48,7 @@ def factor(training: TrainingSettings, steps: int, step: int) -> float:
     Linear warm-up from 0, then constant, or down to ``min_lr_ratio`` along a line or half a cosine,
     as in transformers' schedules.
     """
-    warm = (
-        training.warmup_steps
-        if training.warmup_steps is not None
-        else math.ceil(training.warmup_ratio * steps)
-    )
+    warm = training.warmup_steps if training.warmup_steps is not None else math.ceil(training.warmup_ratio * steps)
     if step < warm:
         return step / max(1, warm)
     if training.lr_scheduler == "constant":

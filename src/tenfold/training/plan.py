@@ -71,17 +71,20 @@ def make(config: Config, rows: Mapping[str, int]) -> list[Stage]:
 
 
 def concurrent(config: Config, rows: Mapping[str, int]) -> Stage:
-    """One lane per task, each with its own adapter (or, with ``adapter: full``, the base)."""
-    lanes = []
-    for name in config.tasks:
-        task = config.task(name)
-        if not task.task.train:
-            continue
-        full = task.adapter_kind == "full"
-        feed = Feed(name, BASE if full else compose(name), rows[name])
-        learner = BASE_LEARNER if full else name
-        lanes.append(Lane(name, (learner,), (feed,), steps(task.training, rows[name]), task.training))
+    """One lane per task, each with its own adapter; with ``adapter: full`` one lane, the base on all tasks."""
+    trained = [task for task in config.tasks.values() if task.task.train]
+    if any(task.adapter_kind == "full" for task in trained):
+        feeds = tuple(Feed(task.name, BASE, rows[task.name]) for task in trained)
+        return Stage("full", (_lane(BASE_LEARNER, feeds, trained[0].training),))
+    lanes = [
+        _lane(task.name, (Feed(task.name, compose(task.name), rows[task.name]),), task.training) for task in trained
+    ]
     return Stage("concurrent", tuple(lanes))
+
+
+def _lane(learner: str, feeds: tuple[Feed, ...], training: TrainingSettings) -> Lane:
+    total = sum(feed.rows for feed in feeds)
+    return Lane(learner, (learner,), feeds, steps(training, total), training)
 
 
 def steps(training: TrainingSettings, rows: int) -> int:

@@ -1,0 +1,119 @@
+"""What a run does between steps: metrics, validation, the best adapter, checkpoints, a clean end."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from tenfold.base.layout import Row
+from tenfold.generate import score
+from tenfold.progress import Progress
+from tenfold.store import RunFolder, card, save
+from tenfold.training import checkpoints
+from tenfold.training.loop import State
+from tenfold.training.plan import BASE_LEARNER, Lane
+
+
+class Interrupt:
+    """Whether somebody pressed Ctrl-C: the first press ends the training after the step, the second at once."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    @contextmanager
+    def listening(self) -> Iterator["Interrupt"]:
+        """Take SIGINT over, where this is the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = signal.signal(signal.SIGINT, self._note)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True
+
+
+class Watch:
+    """The hooks of one stage of a run.
+
+    validation: rows by task. cards: by adapter, for those that are saved on the way. save_steps: None is
+    only at the end.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        stage: int,
+        validation: dict[str, list[Row]],
+        cards: dict[str, card.Card],
+        interrupt: Interrupt,
+        progress: Progress,
+        *,
+        save_steps: int | None,
+        logging_steps: int,
+    ) -> None:
+        self.run, self.stage, self.validation, self.cards = run, stage, validation, cards
+        self.interrupt, self.progress = interrupt, progress
+        self.save_steps, self.logging_steps = save_steps, logging_steps
+        self.best: dict[str, float] = {}
+        self.lines = 0
+        self.start = time.perf_counter()
+
+    def log(self, lane: Lane, record: dict[str, Any]) -> None:
+        """One line of ``metrics.jsonl`` for each lane's step, every ``logging_steps``."""
+        step = record["step"]
+        if step % self.logging_steps == 0 or step == lane.steps:
+            rate = record["pass_tokens"] / record["seconds"]
+            self._write({"adapter": lane.name, **record, "tokens_per_second": round(rate, 1)})
+
+    def after(self, done: int, state: State) -> bool:
+        """Validate and save where it is time; True ends the stage."""
+        for lane in state.stage.lanes:
+            if done <= lane.steps and (done % _interval(lane) == 0 or done == lane.steps):
+                self._validate(lane, done, state)
+        last = done == state.stage.steps or self.interrupt.wanted
+        if last or (self.save_steps and done % self.save_steps == 0):
+            checkpoints.save(self.run, self.stage, state, {"best": self.best, "lines": self.lines})
+        return self.interrupt.wanted
+
+    def resume(self, notes: dict[str, Any]) -> None:
+        """Go on from a checkpoint's notes: lines that came after it are dropped from the metrics."""
+        self.best, self.lines = notes["best"], notes["lines"]
+        self.run.cut_metrics(self.lines)
+
+    def _validate(self, lane: Lane, done: int, state: State) -> None:
+        rows = [(row, feed.composition) for feed in lane.feeds for row in self.validation.get(feed.task, ())]
+        if not rows:
+            return
+        found = score(state.bank, rows)
+        loss = -sum(one.logprob for one in found) / sum(one.tokens for one in found)
+        best = loss < self.best.get(lane.name, math.inf)
+        self._write({"adapter": lane.name, "step": done, "validation_loss": loss, "best": best})
+        self.progress.note(f"{lane.name}: validation loss {loss:.4f} after step {done}{' (best)' if best else ''}")
+        if best:
+            self.best[lane.name] = loss
+            self._keep(lane.learners, state)
+
+    def _keep(self, learners: Sequence[str], state: State) -> None:
+        for name in learners:
+            if name != BASE_LEARNER:
+                save(state.bank, name, self.run.path / "stages" / str(self.stage) / "best" / name, self.cards[name])
+
+    def _write(self, record: dict[str, Any]) -> None:
+        elapsed = round(time.perf_counter() - self.start, 3)
+        self.run.append_metrics({"stage": self.stage, **record, "elapsed": elapsed})
+        self.lines += 1
+
+
+def _interval(lane: Lane) -> int:
+    """Steps between validations: as set, else an epoch's."""
+    return lane.training.eval_steps or max(1, math.ceil(lane.rows / lane.batch))
