@@ -31,10 +31,11 @@ def find(package: str, name: str, exports: tuple[str, ...] = EXPORTS) -> ModuleT
 
 
 def _files(package: str) -> list[pathlib.Path]:
-    spec = importlib.util.find_spec(package)
-    folders = [pathlib.Path(place) for place in (spec and spec.submodule_search_locations) or ()]
-    assert folders, f"{package} is no package"
-    return [path for folder in folders for path in folder.glob("*.py") if not path.stem.startswith("_")]
+    root, *inner = package.split(".")
+    spec = importlib.util.find_spec(root)  # the root alone: a dotted name would import what lies between
+    places = [pathlib.Path(place, *inner) for place in (spec and spec.submodule_search_locations) or ()]
+    assert any(place.is_dir() for place in places), f"{package} is no package"
+    return [path for place in places for path in place.glob("*.py") if not path.stem.startswith("_")]
 
 
 @functools.cache

@@ -17,9 +17,7 @@ from tenfold.tasks.plots import save_lengths
 
 Plot = Annotated[
     Path | None,
-    typer.Option(
-        metavar="PNG", help="Where the plot of the lengths goes; by default lengths.png in the run folder."
-    ),
+    typer.Option(metavar="PNG", help="Where the plot of the lengths goes; by default lengths.png in the run folder."),
 ]
 
 

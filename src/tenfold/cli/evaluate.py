@@ -10,9 +10,7 @@ from tenfold.cli.progress import drawing
 
 Adapters = Annotated[
     list[str] | None,
-    typer.Option(
-        "--adapter", metavar="NAME", help="Measure with this adapter, beside the base; may be repeated."
-    ),
+    typer.Option("--adapter", metavar="NAME", help="Measure with this adapter, beside the base; may be repeated."),
 ]
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", metavar="NAME", help="Measure only this task; may be repeated.")

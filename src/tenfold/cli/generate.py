@@ -11,19 +11,13 @@ from tenfold.cli.progress import drawing
 from tenfold.errors import ConfigError
 
 Adapter = Annotated[str, typer.Option(metavar="NAME", help="Adapter that answers; base is the base alone.")]
-Texts = Annotated[
-    list[str] | None, typer.Argument(metavar="TEXT...", help="One request each.", show_default=False)
-]
-Task = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Task whose prompt is used; by default the adapter's.")
-]
+Texts = Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="One request each.", show_default=False)]
+Task = Annotated[str | None, typer.Option(metavar="NAME", help="Task whose prompt is used; by default the adapter's.")]
 Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="NAME=VALUE", help="A column of the task's prompt, in place of TEXT."),
 ]
-MaxNewTokens = Annotated[
-    int | None, typer.Option(min=1, help="Most tokens of an answer; the task's by default.")
-]
+MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Most tokens of an answer; the task's by default.")]
 Temperature = Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the sampling.")]
 
@@ -41,9 +35,7 @@ def command(
     """Answer texts with an adapter of a run; each answer is printed on its own."""
     inputs: list[str | dict[str, str]] = [*(text or []), *([parse_columns(column)] if column else [])]
     if not inputs:
-        raise ConfigError(
-            "nothing to answer: give TEXT, or --column NAME=VALUE for each column of the prompt"
-        )
+        raise ConfigError("nothing to answer: give TEXT, or --column NAME=VALUE for each column of the prompt")
     with drawing() as progress:
         answers = generate.answer_run(  # type: ignore[attr-defined]
             run,

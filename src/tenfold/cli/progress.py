@@ -100,9 +100,7 @@ class Bar(_Work):
         self.progress.remove_task(self.number)
         seconds = time.perf_counter() - self.begun
         if seconds >= WORTH_A_LINE:
-            line = _summary(
-                task.description, task.completed, task.fields["unit"], seconds, task.fields["note"]
-            )
+            line = _summary(task.description, task.completed, task.fields["unit"], seconds, task.fields["note"])
             self.progress.console.print(line, markup=False, highlight=False)
 
 

@@ -10,6 +10,7 @@ from tenfold.tasks.checks import DataReport, Sample, SplitReport
 
 BARS = " ▁▂▃▄▅▆▇█"
 SHOWN_LABELS = 8
+SPLIT_HEADERS = ("task", "split", "rows", "min", "median", "max")
 
 
 def show_data(report: DataReport, console: Console) -> None:
@@ -35,29 +36,16 @@ def split_table(splits: Sequence[SplitReport]) -> Table:
         )
         for split in splits
     ]  # fmt: skip
-    return make_table(
-        (
-            "task",
-            "split",
-            "rows",
-            "min",
-            "median",
-            "max",
-            f"0 to {longest:,} tokens",
-            "supervised",
-            "cut",
-            "labels",
-        ),
-        rows,
-        left=(0, 1, 6, 9),
-    )
+    headers = [*SPLIT_HEADERS, f"0 to {longest:,} tokens", "supervised", "cut", "labels"]
+    return make_table(headers, rows, left=(0, 1, 6, 9))
 
 
 def make_table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> Table:
     """A plain table; the columns named in ``left`` are text, the others numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, header in enumerate(headers):
-        table.add_column(header, justify="left" if place in left else "right")
+        last = place == len(headers) - 1
+        table.add_column(header, justify="left" if place in left else "right", no_wrap=not last)
     for row in rows:
         table.add_row(*map(Text, row))
     return table

@@ -20,9 +20,7 @@ def show_plan(config: Config, console: Console, progress: Progress) -> None:
     with config.locating():
         loaded = {name: tasks.load(name, task.task, config.folder) for name, task in config.tasks.items()}
     model = base.load(config.base_model, progress=progress)
-    for number, stage in enumerate(
-        plan.make(config, {name: len(task.train) for name, task in loaded.items()})
-    ):
+    for number, stage in enumerate(plan.make(config, {name: len(task.train) for name, task in loaded.items()})):
         console.print(f"stage {number}: {stage.name}, {stage.steps:,} steps", highlight=False)
         console.print(make_table(HEADERS, _lanes(stage, config, model), left=(0, 1, 2)))
 
@@ -39,9 +37,7 @@ def _lanes(stage: Stage, config: Config, model: Base) -> list[tuple[str, ...]]:
 
 
 def _active(lane: Lane) -> str:
-    parts = [
-        f"{name} x {weight:g}" if weight != 1 else name for f in lane.feeds for name, weight in f.composition
-    ]
+    parts = [f"{name} x {weight:g}" if weight != 1 else name for f in lane.feeds for name, weight in f.composition]
     return " + ".join(dict.fromkeys(parts)) or "the base alone"
 
 

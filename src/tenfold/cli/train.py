@@ -15,9 +15,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the stages and st
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run.")]
 
 
-def command(
-    config: ConfigFile, set_: Overrides = None, dry_run: DryRun = False, resume: Resume = False
-) -> None:
+def command(config: ConfigFile, set_: Overrides = None, dry_run: DryRun = False, resume: Resume = False) -> None:
     """Train the adapters of a config side by side, then evaluate them."""
     settings = Config.load(config, set_ or ())
     with drawing() as progress:

@@ -10,13 +10,16 @@ from tenfold.config import files
 from tenfold.config.document import PREFIX, SCALARS
 from tenfold.config.resolve import Resolved
 
+ODD = set("\x85\u2028\u2029\ufeff")  # line breaks to YAML, and so only safe where they are escaped
+
 
 class Dumper(yaml.SafeDumper):
     """Quotes what YAML 1.1 or 1.2 would read as anything but text; text of several lines as a block."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar(PREFIX + "str", text, style="|" if "\n" in text else None)
+    style = '"' if ODD & set(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar(PREFIX + "str", text, style=style)
 
 
 Dumper.add_representer(str, _text)
@@ -37,9 +40,7 @@ def _task(resolved: Resolved, name: str, given: dict[str, Any], folder: Path) ->
     task = resolved.tasks[name]
     settings = task.task.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     training = task.training.model_dump(mode="json", include=set(given), exclude_none=True)
-    adapter = (
-        task.adapter.model_dump(mode="json", include=set(given), exclude_none=True) if task.adapter else {}
-    )
+    adapter = task.adapter.model_dump(mode="json", include=set(given), exclude_none=True) if task.adapter else {}
     kind = {"adapter": task.adapter_kind} if given.get("adapter") else {}
     return {**files.absolute(settings, folder), **kind, **training, **adapter}
 

@@ -14,6 +14,7 @@ from tenfold.errors import nearest
 from tenfold.tasks.settings import TEMPLATE_NAMES, TaskSettings
 
 KINDS = "tenfold.adapters"
+METRICS = "tenfold.evaluate.metrics"
 FULL = "full"  # no adapter: the base itself is trained
 
 # Settings of a task that may also stand at the top, for every task that doesn't say otherwise.
@@ -83,3 +84,10 @@ def kind_problem(kind: Any) -> str | None:
     if kind == "qlora":
         return f"'qlora' given, but a quantised base is not built yet; {allowed}"
     return f"{shown(kind)} given; {allowed}{nearest(str(kind), known)}"
+
+
+def metric_problem(name: str) -> str | None:
+    """What is wrong with the name of a metric; what follows its colon is the metric's own business."""
+    known = plugins.names(METRICS, ("Metric",))
+    kind = name.partition(":")[0]
+    return None if kind in known else f"{shown(name)} given; must be of {', '.join(known)}{nearest(kind, known)}"

@@ -33,9 +33,7 @@ class Layer:
         """The model made from those of the keys that are given; None where problems were found."""
         given = {key: self.values[key] for key in keys if key in self.values}
         flags = [key for key in given if _is_flag_for_number(model, key, given[key])]
-        problems += [
-            Problem(self.origin[key], f"{shown(given[key])} given; must be a number") for key in flags
-        ]
+        problems += [Problem(self.origin[key], f"{shown(given[key])} given; must be a number") for key in flags]
         try:
             built = model.model_validate({key: value for key, value in given.items() if key not in flags})
         except ValidationError as error:

@@ -31,21 +31,15 @@ class Config(RunSettings):
         Raises ConfigError: one line with the file's line, the key, what was given and what is allowed.
         """
         path = Path(path)
-        return cls._make(
-            document.read(_text(path), str(path)), path.parent, path.stem, overrides, require_files
-        )
+        return cls._make(document.read(_text(path), str(path)), path.parent, path.stem, overrides, require_files)
 
     @classmethod
-    def parse(
-        cls, settings: Mapping[str, Any], folder: str | Path = ".", *, require_files: bool = True
-    ) -> Self:
+    def parse(cls, settings: Mapping[str, Any], folder: str | Path = ".", *, require_files: bool = True) -> Self:
         """The same from a dict with the keys of the YAML; relative paths of data start at the folder."""
         return cls._make(Document("config", _plain(settings)), Path(folder), "config", (), require_files)
 
     @classmethod
-    def _make(
-        cls, given: Document, folder: Path, name: str, overrides: Sequence[str], require_files: bool
-    ) -> Self:
+    def _make(cls, given: Document, folder: Path, name: str, overrides: Sequence[str], require_files: bool) -> Self:
         override(given, overrides)
         if given.values.get("output_dir") is None:
             given.values["output_dir"] = f"runs/{name}"

@@ -14,9 +14,7 @@ def override(document: Document, settings: Sequence[str]) -> None:
         path = tuple(part.strip() for part in dotted.split("."))
         where = f"--set {setting}" if len(setting) <= 60 else f"--set {dotted}"
         if not equals or not all(path):
-            raise ConfigError(
-                f"--set {setting!r}: must be key=value, e.g. --set tasks.dates.learning_rate=1e-4"
-            )
+            raise ConfigError(f"--set {setting!r}: must be key=value, e.g. --set tasks.dates.learning_rate=1e-4")
         _put(document, path, value(text, where), where)
 
 

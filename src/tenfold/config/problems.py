@@ -79,18 +79,21 @@ def _locate(details: ErrorDetails, values: Mapping[str, Any], keys: Mapping[str,
             if details["type"] != "missing" or part != details["loc"][-1]:
                 continue
         path.append(str(part))
-    if not path:
-        return keys[""]
+    if not path:  # a complaint about several keys begins with one of them
+        first = str(details.get("ctx", {}).get("error", "")).partition(" ")[0]
+        return keys.get(first, keys[""])
     return (*keys.get(path[0], (*keys[""], path[0])), *path[1:])
 
 
 def _describe(errors: list[ErrorDetails], model: type[BaseModel]) -> str:
     first = errors[0]
+    field = model.model_fields.get(str(first["loc"][-1])) if first["loc"] else None
     if first["type"] == "missing":
-        field = model.model_fields.get(str(first["loc"][-1]))
         return f"required, but nothing given{': ' + str(field.description) if field else ''}"
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
+    if first["type"] == "string_pattern_mismatch" and field:
+        return f"{shown(first['input'])} given; must be {field.description}"
     wanted = " or ".join(dict.fromkeys(_wanted(error) for error in errors))
     hint = _hint(first)
     if first["type"] == "extra_forbidden":

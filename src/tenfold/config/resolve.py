@@ -100,6 +100,8 @@ class _Resolution:
         settings = layer.build(TaskSettings, (*TaskSettings.model_fields, *TEMPLATE_NAMES), self.problems)
         if settings and not (settings.path or settings.dataset_name) and not _only_evaluated(settings):
             self.problem(layer.path, "needs path or dataset_name, the source of its rows")
+        for message in filter(None, map(keys.metric_problem, settings.metrics if settings else ())):
+            self.problem((*layer.path, "metrics"), message)
         training = layer.build(TrainingSettings, TrainingSettings.model_fields, self.problems)
         kind = layer.values.get("adapter", DEFAULT_KIND)
         if wrong := keys.kind_problem(kind):
@@ -130,15 +132,11 @@ class _Resolution:
         """The base is trained for all tasks or for none, and once."""
         full = [name for name, task in tasks.items() if task.adapter_kind == keys.FULL]
         if full and len(full) < len(tasks):
-            self.problem(
-                ("tasks", full[0], "adapter"), "full trains the base under the other tasks; say it at the top"
-            )
+            self.problem(("tasks", full[0], "adapter"), "full trains the base under the other tasks; say it at the top")
         for name in full:
             for key in self.document.values["tasks"][name] or {}:
                 if key in TrainingSettings.model_fields:
-                    self.problem(
-                        ("tasks", name, key), "the base is trained once for all tasks; say it at the top"
-                    )
+                    self.problem(("tasks", name, key), "the base is trained once for all tasks; say it at the top")
 
     def problem(self, path: tuple[str, ...], message: str) -> None:
         self.problems.append(Problem(path, message))

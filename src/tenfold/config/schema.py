@@ -50,8 +50,7 @@ def _adapter() -> dict[str, Any]:
 
 def _planned() -> dict[str, Any]:
     return {
-        key: {"enum": [None, False, ""], "description": f"Not built yet: {what}."}
-        for key, what in keys.PLANNED.items()
+        key: {"enum": [None, False, ""], "description": f"Not built yet: {what}."} for key, what in keys.PLANNED.items()
     }
 
 

@@ -71,9 +71,7 @@ class RunSettings(BaseModel):
     def _same_model(cls, given: str | None, info: ValidationInfo) -> str | None:
         base = info.data.get("base_model")
         if given is not None and base is not None and given != base:
-            raise ValueError(
-                f"{given!r} given, but a tokenizer from another model is not built yet; leave it empty"
-            )
+            raise ValueError(f"{given!r} given, but a tokenizer from another model is not built yet; leave it empty")
         return given
 
 
@@ -92,11 +90,9 @@ class TrainingSettings(BaseModel):
     )
     warmup_ratio: float = Field(0.03, ge=0, lt=1, description="Share of the steps that the warm-up takes.")
     warmup_steps: int | None = Field(None, ge=0, description="Steps of the warm-up; beats warmup_ratio.")
-    min_lr_ratio: float = Field(
-        0.0, ge=0, le=1, description="Where the schedule ends: this times learning_rate."
-    )
-    optimizer: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "adamw_8bit", "adamw_bnb_8bit"] = (
-        Field("adamw_torch", description="Optimizer; the 8-bit ones need a GPU and bitsandbytes.")
+    min_lr_ratio: float = Field(0.0, ge=0, le=1, description="Where the schedule ends: this times learning_rate.")
+    optimizer: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "adamw_8bit", "adamw_bnb_8bit"] = Field(
+        "adamw_torch", description="Optimizer; the 8-bit ones need a GPU and bitsandbytes."
     )
     weight_decay: FiniteFloat = Field(0.0, ge=0, description="Decoupled weight decay.")
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="Decay of Adam's first moment.")

@@ -1,0 +1,195 @@
+"""Every mistake in a config is one line: where, which key, what was given, what is allowed."""
+
+import pathlib
+import re
+import string
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tenfold.config import Config
+from tenfold.config.keys import task_keys, top_keys
+from tenfold.errors import ConfigError
+
+MOLE = (pathlib.Path(__file__).parent / "mole.yaml").read_text()  # as the MoLE project's README prints it
+TOP = "base_model: m\n"
+TASK = "tasks:\n  one:\n    path: rows.csv\n"
+
+
+@pytest.fixture
+def complain(tmp_path):
+    """What a config's error says, without the folder."""
+    (tmp_path / "rows.csv").write_text("text,label\na,0\n")
+
+    def complain(text, *overrides):
+        (tmp_path / "demo.yaml").write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            Config.load(tmp_path / "demo.yaml", overrides)
+        said = str(caught.value).replace(f"{tmp_path}/", "")
+        assert "\n" not in said
+        return said
+
+    return complain
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (TASK, "demo.yaml: base_model: required, but nothing given: The frozen base: a hub id"),
+        ("base_model:\n" + TASK, "demo.yaml:1: base_model: required"),
+        (TOP, "demo.yaml: tasks: required: at least one task"),
+        (TOP + "tasks:\n", "demo.yaml:2: tasks: required"),
+        (TOP + "tasks: [a]\n", "demo.yaml:2: tasks: ['a'] given; must be the settings of each task by its name"),
+        (TOP + "tasks: {one: rows.csv}\n", "demo.yaml:2: tasks.one: 'rows.csv' given; must be keys with values"),
+        (TOP + "tasks: {one: }\n", "demo.yaml:2: tasks.one: needs path or dataset_name"),
+        (TOP + "tasks: {a.b: {path: rows.csv}}\n", "demo.yaml:2: tasks.a.b: a task's name is made of letters"),
+        (TOP + "tasks: {base: {path: rows.csv}}\n", "demo.yaml:2: tasks.base: a task's name"),
+    ],
+)  # fmt: skip
+def test_one_line_says_it_all(complain, text, says):
+    assert complain(text).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("added", "says"),
+    [
+        ("learning_rat: 1\n", "5: learning_rat: unknown key; did you mean 'learning_rate'?"),
+        ("zzz: 1\n", "5: zzz: unknown key; known: adam_beta1, adam_beta2,"),
+        ("    lora_rank: 1\n", "5: tasks.one.lora_rank: unknown key; did you mean 'lora_r"),
+        ("    device: cpu\n", "5: tasks.one.device: is set once for the whole run, at the top"),
+        ("path: rows.csv\n", "5: path: belongs to a task: tasks.NAME.path"),
+        ("learning_rate: 0,0002\n", "5: learning_rate: '0,0002' given; must be a number"),
+        ("learning_rate: -1\n", "5: learning_rate: -1 given; must be greater than 0"),
+        ("learning_rate: .inf\n", "5: learning_rate: inf given; must be a finite number"),
+        ("learning_rate: .nan\n", "5: learning_rate: nan given; must be a finite number"),
+        ("lora_r: true\n", "5: lora_r: True given; must be a number"),
+        ("lora_r: 1.5\n", "5: lora_r: 1.5 given; must be a whole number"),
+        ("lora_r: 0\n", "5: lora_r: 0 given; must be greater than or equal to 1"),
+        ("micro_batch_size: [1]\n", "5: micro_batch_size: [1] given; must be a whole number"),
+        ("gradient_checkpointing: 3\n", "5: gradient_checkpointing: 3 given; must be true or"),
+        ("    system: 5\n", "5: tasks.one.system: 5 given; must be text"),
+        ("    columns: a\n", "5: tasks.one.columns: 'a' given; must be a list"),
+        ("lr_scheduler: cosin\n", "5: lr_scheduler: 'cosin' given; must be constant, linear, cosine; did you"),
+        ("device: gpu\n", "5: device: 'gpu' given; must be auto, cpu, cuda, cuda:N or mps"),
+        ("schedule: turns\n", "5: schedule: 'turns' given, but only concurrent is built yet"),
+        ("adapter: qlora\n", "5: adapter: 'qlora' given, but a quantised base is not built yet"),
+        ("adapter: lore\n", "5: adapter: 'lore' given; must be lora, full; did you mean 'lora'?"),
+        ("adapter: [lora]\n", "5: adapter: ['lora'] given; must be text"),
+        ("adapter: full\nlora_r: 3\n", "6: lora_r: is a setting of lora, and no task has such"),
+        ("    lora_r: 3\nadapter: full\n", "5: tasks.one.lora_r: is a setting of lora, but the"),
+        ("    steps: 3\nadapter: full\n", "5: tasks.one.steps: the base is trained once for all"),
+        ("  two: {path: rows.csv, adapter: full}\n", "5: tasks.two.adapter: full trains the base"),
+        ("wandb_project: me\n", "5: wandb_project: 'me' given, but logging to wandb is not built"),
+        ("bert_classifier: true\n", "5: bert_classifier: True given, but choosing an adapter"),
+        ("tokenise_model: other\n", "5: tokenise_model: 'other' given, but a tokenizer from"),
+        ("    prompt: 'a {b'\n", "5: tasks.one.prompt: '{' in line 1 of the template stands for"),
+        ("    prompt_formate: '{'\n", "5: tasks.one.prompt_formate: '{' in line 1 of the template"),
+        ("    prompt: a\n    prompt_formate: b\n", "5: tasks.one.prompt: prompt and prompt_formate are"),
+        ("    metrics: [acuracy]\n", "5: tasks.one.metrics: 'acuracy' given; must be of accuracy,"),
+        ("    eval_path: row.csv\n", "5: tasks.one.eval_path: no such file: row.csv; did you mean"),
+        ("    eval_sets: {m: row.csv}\n", "5: tasks.one.eval_sets.m: no such file: row.csv"),
+        ("    eval_sets: {m: {pat: a}}\n", "5: tasks.one.eval_sets.m.pat: unknown key; did you"),
+        ("    adapter_path: old\n", "5: tasks.one.adapter_path: no such folder: old"),
+        ("lora_target_modules: to.txt\n", "5: lora_target_modules: no such file: to.txt"),
+        ("lora_target_modules: 3\n", "5: lora_target_modules: 3 given; must be a list"),
+        ("steps: 5\nwarmup_steps: 5\n", "6: warmup_steps: warmup_steps 5 leaves nothing of steps 5"),
+        ("seed: x\nlora_r: x\n", "5: seed: 'x' given; must be a whole number (and 1 more: lora_r)"),
+        ("system: a\n", "5: system: belongs to a task: tasks.NAME.system"),
+    ],
+)  # fmt: skip
+def test_one_line_says_what_is_wrong_with_a_key(complain, added, says):
+    assert complain(TOP + TASK + added).startswith(f"demo.yaml:{says}")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("seed", "--set 'seed': must be key=value"),
+        ("=3", "--set '=3': must be key=value"),
+        ("a..b=3", "--set 'a..b=3': must be key=value"),
+        ("sed=3", "--set sed=3: sed: unknown key; did you mean 'seed'?"),
+        ("seed=x", "--set seed=x: seed: 'x' given; must be a whole number"),
+        ("seed=[", "--set seed=[:1: not YAML"),
+        ("tasks.on.steps=3", "--set tasks.on.steps=3: no task 'on'; tasks: one; did you mean 'one'?"),
+        ("tasks.one.lora=3", "--set tasks.one.lora=3: tasks.one.lora: unknown key; did you mean 'lora_r'?"),
+        ("base_model.x=3", "--set base_model.x=3: base_model is 'm', which has no keys"),
+        ("tasks=", "--set tasks=: tasks: required"),
+        ("base_model=", "--set base_model=: base_model: required"),
+    ],
+)
+def test_overrides_complain_too(complain, override, says):
+    assert complain(TOP + TASK, override).startswith(says)
+
+
+def test_the_file_itself(tmp_path):
+    (tmp_path / "demo.yaml").write_text(TOP)
+    (tmp_path / "binary.yaml").write_bytes(b"a: \xff\xfe")
+    for name, says in {
+        "dem.yaml": "no such config file; did you mean 'demo.yaml'?",
+        "no/such/folder.yaml": "no such config file",
+        ".": "is a folder; a config is a YAML file",
+        "binary.yaml": "not UTF-8 text: invalid start byte at byte 3",
+    }.items():
+        with pytest.raises(ConfigError, match=re.escape(says)):
+            Config.load(tmp_path / name)
+
+
+def test_the_mole_seeds_config_as_it_is_printed(complain):
+    """It leaves the model empty and asks for what is not built; nothing in it is unknown."""
+    said = complain(MOLE)
+    assert said.startswith("demo.yaml:2: base_model: required")
+    assert said.endswith(
+        "(and 5 more: bert_classifier, embedding_classifier, tasks.name_of_task_1, tasks.name_of_task_2, adapter)"
+    )
+
+
+def test_the_mole_seeds_config_filled_in(tmp_path):
+    filled = MOLE.replace("base_model: ", "base_model: some/model").replace("qlora #", "lora #")
+    filled = filled.replace("dataset_name:", "dataset_name: glue").replace("classifier: true", "classifier: false")
+    (tmp_path / "mole.yaml").write_text(filled)
+    config = Config.load(tmp_path / "mole.yaml")
+    task = config.task("name_of_task_2")
+    assert (task.adapter.lora_r, task.adapter.lora_alpha, task.adapter.lora_dropout) == (32, 16, 0.05)
+    assert task.adapter.lora_target_modules[0] == "gate_proj"
+    assert task.adapter.lora_target_linear
+    assert (task.training.gradient_accumulation_steps, task.training.micro_batch_size) == (4, 2)
+    assert (task.training.optimizer, task.training.lr_scheduler) == ("adamw_bnb_8bit", "cosine")
+    assert task.training.learning_rate == 0.0002
+    assert (task.training.num_epochs, task.training.steps, task.task.dataset_name) == (1, None, "glue")
+
+
+KEYS = sorted(top_keys() | task_keys())
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.sampled_from(["rows.csv", "lora", "cosine", "{text}", "1e-4"])
+)  # fmt: skip
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+)
+SECTIONS = st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=8), VALUES, max_size=6)
+TASKS = st.dictionaries(st.sampled_from(["a", "b", "a.b", ""]), SECTIONS | VALUES, max_size=2)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(SECTIONS, TASKS | VALUES)
+def test_junk_never_gives_a_traceback(tmp_path_factory, section, tasks):
+    """Random values under known and unknown keys: a config, or one line."""
+    try:
+        config = Config.parse({"base_model": "m", **section, "tasks": tasks}, tmp_path_factory.getbasetemp())
+    except ConfigError as error:
+        message = str(error)
+    else:
+        message = ""
+        config.dump()
+    assert "\n" not in message
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet=string.printable + "\x00\x85\ud800é", max_size=60))
+def test_junk_text_never_gives_a_traceback(tmp_path_factory, text):
+    place = tmp_path_factory.getbasetemp() / "junk.yaml"
+    place.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ConfigError) as caught:
+        Config.load(place)
+    assert "\n" not in str(caught.value)
