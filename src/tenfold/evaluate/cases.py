@@ -1,13 +1,13 @@
 """Every evaluated case, kept as one JSON line: what was asked, answered, expected, and how it was judged."""
 
 import json
-import os
 import pathlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tenfold.errors import RunError
+from tenfold.store.atomic import write
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,12 @@ def case_file(folder: pathlib.Path, task: str, adapter: str) -> pathlib.Path:
 
 def write_cases(path: pathlib.Path, cases: Iterable[Case]) -> None:
     """Write one JSON line a case, all of them or, if that fails, none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, "".join(json.dumps(asdict(case), ensure_ascii=False) + "\n" for case in cases))
+    write(path, "".join(json.dumps(asdict(case), ensure_ascii=False) + "\n" for case in cases))
 
 
 def read_cases(path: pathlib.Path) -> list[Case]:
     """The cases of one file. Raises RunError, with the line, for a file that is torn or of another kind."""
     return list(_parse(path))
-
-
-def write_whole(path: pathlib.Path, text: str) -> None:
-    """Write a file so that it has either its old or its new content, whenever the process ends."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _parse(path: pathlib.Path) -> Iterator[Case]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from tenfold.adapters.composition import Composition
 from tenfold.errors import RunError
-from tenfold.evaluate.cases import write_whole
 from tenfold.statistics import Comparison
+from tenfold.store.atomic import write
 
 FLOATS = ("low", "high")
 
@@ -52,7 +52,7 @@ def merge_results(old: Iterable[Result], new: Iterable[Result]) -> list[Result]:
 def write_results(path: pathlib.Path, results: Iterable[Result]) -> None:
     """Write the file, whole or not at all. JSON has no nan: it is written as null."""
     lines = [json.dumps(_plain(asdict(result)), ensure_ascii=False, allow_nan=False) for result in results]
-    write_whole(path, "[\n" + ",\n".join(lines) + "\n]\n")
+    write(path, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def read_results(path: pathlib.Path) -> list[Result]:
