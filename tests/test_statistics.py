@@ -54,9 +54,7 @@ def test_a_ratio_of_sums_is_resampled_case_by_case():
     def of(nats, tokens, axis=-1):
         return np.exp(nats.sum(axis=axis) / tokens.sum(axis=axis))
 
-    true = scipy.stats.bootstrap(
-        (nats, tokens), of, paired=True, n_resamples=20_000, rng=4
-    ).confidence_interval
+    true = scipy.stats.bootstrap((nats, tokens), of, paired=True, n_resamples=20_000, rng=4).confidence_interval
     assert found.value == pytest.approx(math.exp(nats.sum() / tokens.sum()))
     assert found.low == pytest.approx(true.low, abs=0.05 * (true.high - true.low))
     assert found.high == pytest.approx(true.high, abs=0.05 * (true.high - true.low))
@@ -138,9 +136,7 @@ def test_pairing_finds_what_two_separate_intervals_would_miss():
 def test_the_paired_bootstrap_is_wrong_as_seldom_as_it_says():
     generator = np.random.default_rng(8)
     verdicts = [
-        compare(
-            mean_rows(generator.gamma(2.0, size=50)), mean_rows(generator.gamma(2.0, size=50)), seed=s
-        ).verdict
+        compare(mean_rows(generator.gamma(2.0, size=50)), mean_rows(generator.gamma(2.0, size=50)), seed=s).verdict
         for s in range(200)
     ]
     assert sum(v != "not distinguishable" for v in verdicts) / len(verdicts) < 0.10

@@ -64,9 +64,7 @@ def ratio(sums: Floats) -> Floats:
     return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] != 0)
 
 
-def estimate(
-    rows: Floats, statistic: Statistic = ratio, *, bounds: Bounds | None = None, seed: int = 0
-) -> Estimate:
+def estimate(rows: Floats, statistic: Statistic = ratio, *, bounds: Bounds | None = None, seed: int = 0) -> Estimate:
     """The statistic of rows (N, K), N > 0, with its 95% interval; seeded, so always the same.
 
     bounds: the least and greatest value that the statistic can take, where there are such.
@@ -100,9 +98,7 @@ def compare(
         low, high, p_value = _compare_binary(ours[:, 0], theirs[:, 0])
     else:
         low, high, p_value = _compare_resampled(ours, theirs, statistic, bounds, seed)
-    return Comparison(
-        difference, low, high, p_value, _verdict(difference, low, high, p_value, higher_is_better)
-    )
+    return Comparison(difference, low, high, p_value, _verdict(difference, low, high, p_value, higher_is_better))
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
