@@ -25,7 +25,7 @@ COMMANDS = {
 def main() -> None:
     """Run the command that the arguments name. A user's mistake is one line and exit code 2."""
     with reporting():
-        application(sys.argv[1:])()
+        application(sys.argv[1:])(prog_name="tenfold")
 
 
 def application(arguments: Sequence[str]) -> typer.Typer:

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from tenfold import base, tasks
+from tenfold import base, runs, tasks
 from tenfold.cli import report
 from tenfold.cli.arguments import ConfigFile, Overrides
 from tenfold.cli.progress import drawing
@@ -29,13 +28,13 @@ def command(config: ConfigFile, set_: Overrides = None, plot: Plot = None) -> No
     place = plot or settings.output_dir / "lengths.png"
     place.parent.mkdir(parents=True, exist_ok=True)
     save_lengths(found, place)
-    report.show_data(found, Console())
+    report.show_data(found, report.paper())
     typer.echo(f"lengths: {place}")
 
 
 def inspect(settings: Config, progress: Progress) -> DataReport:
     """Read and tokenise every split of every task."""
     tokenizer = base.load(settings.base_model, progress=progress).tokenizer
+    loaded = runs.load_tasks(settings)
     with settings.locating():
-        loaded = [tasks.load(name, task.task, settings.folder) for name, task in settings.tasks.items()]
         return tasks.inspect(loaded, tokenizer, progress)

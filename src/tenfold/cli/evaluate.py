@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 
-from tenfold import evaluate
+from tenfold import runs
 from tenfold.cli.arguments import RunFolder
 from tenfold.cli.progress import drawing
+from tenfold.cli.report import paper, show_results
 
 Adapters = Annotated[
     list[str] | None,
-    typer.Option("--adapter", metavar="NAME", help="Measure with this adapter, beside the base; may be repeated."),
+    typer.Option("--adapter", metavar="NAME", help="Measure with this one (or a+b, a:0.5+b:0.5) beside the base."),
 ]
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", metavar="NAME", help="Measure only this task; may be repeated.")
@@ -20,4 +21,5 @@ Tasks = Annotated[
 def command(run: RunFolder, adapter: Adapters = None, task: Tasks = None) -> None:
     """Measure every task of a run with the base and with its adapter, or with those that are named."""
     with drawing() as progress:
-        evaluate.evaluate_run(run, adapters=adapter, tasks=task, progress=progress)  # type: ignore[attr-defined]
+        results = runs.load(run, progress=progress).evaluate(adapters=adapter, names=task, progress=progress)
+    show_results(results, paper())

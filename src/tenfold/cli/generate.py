@@ -1,16 +1,19 @@
 """``tenfold generate``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
-from tenfold import generate
+from tenfold import runs
 from tenfold.cli.arguments import RunFolder
 from tenfold.cli.progress import drawing
 from tenfold.errors import ConfigError
+from tenfold.generate import Sampling
 
-Adapter = Annotated[str, typer.Option(metavar="NAME", help="Adapter that answers; base is the base alone.")]
+Adapter = Annotated[
+    str, typer.Option(metavar="NAME", help="Adapter that answers, or base, or several: a+b, a:0.5+b:0.5.")
+]
 Texts = Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="One request each.", show_default=False)]
 Task = Annotated[str | None, typer.Option(metavar="NAME", help="Task whose prompt is used; by default the adapter's.")]
 Columns = Annotated[
@@ -33,19 +36,14 @@ def command(
     seed: Seed = 0,
 ) -> None:
     """Answer texts with an adapter of a run; each answer is printed on its own."""
-    inputs: list[str | dict[str, str]] = [*(text or []), *([parse_columns(column)] if column else [])]
+    inputs: list[str | Mapping[str, str]] = [*(text or []), *([parse_columns(column)] if column else [])]
     if not inputs:
         raise ConfigError("nothing to answer: give TEXT, or --column NAME=VALUE for each column of the prompt")
+    sampling = Sampling(temperature=temperature, seed=seed)
     with drawing() as progress:
-        answers = generate.answer_run(  # type: ignore[attr-defined]
-            run,
-            adapter,
-            inputs,
-            task=task,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            seed=seed,
-            progress=progress,
+        opened = runs.load(run, progress=progress)
+        answers = opened.generate(
+            inputs, adapter, task=task, max_new_tokens=max_new_tokens, sampling=sampling, progress=progress
         )
     for answer in answers:
         typer.echo(answer)

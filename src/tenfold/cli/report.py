@@ -1,16 +1,26 @@
 """What the commands print: tables and coloured text."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tenfold import evaluate
+from tenfold.evaluate import Result
 from tenfold.tasks.checks import DataReport, Sample, SplitReport
 
 BARS = " ▁▂▃▄▅▆▇█"
 SHOWN_LABELS = 8
+WIDE = 160
 SPLIT_HEADERS = ("task", "split", "rows", "min", "median", "max")
+
+
+def paper() -> Console:
+    """Where tables go: the terminal as wide as it is, a file or pipe wide enough for every column."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
 
 
 def show_data(report: DataReport, console: Console) -> None:
@@ -22,6 +32,13 @@ def show_data(report: DataReport, console: Console) -> None:
         console.print(Text("green counts in the loss", style="green"), "\n", sep="")
     for warning in report.warnings:
         console.print(Text(f"! {warning}", style="yellow"), soft_wrap=True)
+
+
+def show_results(results: Sequence[Result], console: Console) -> None:
+    """What each adapter gained over the base."""
+    rows = [dataclasses.astuple(row) for row in evaluate.table(results)]
+    headers = ("task", "metric", "adapter", "n", "base", "with adapter", "gain", "verdict", "seconds")
+    console.print(make_table(headers, rows, left=(0, 1, 2, 7)))
 
 
 def split_table(splits: Sequence[SplitReport]) -> Table:
@@ -37,15 +54,16 @@ def split_table(splits: Sequence[SplitReport]) -> Table:
         for split in splits
     ]  # fmt: skip
     headers = [*SPLIT_HEADERS, f"0 to {longest:,} tokens", "supervised", "cut", "labels"]
-    return make_table(headers, rows, left=(0, 1, 6, 9))
+    return make_table(headers, rows, left=(0, 1, 6, 9), whole=(6,))
 
 
-def make_table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> Table:
-    """A plain table; the columns named in ``left`` are text, the others numbers."""
+def make_table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,), whole: Sequence[int] = ()
+) -> Table:
+    """A plain table. The columns in ``left`` are text, the others numbers; those in ``whole`` are never wrapped."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, header in enumerate(headers):
-        last = place == len(headers) - 1
-        table.add_column(header, justify="left" if place in left else "right", no_wrap=not last)
+        table.add_column(header, justify="left" if place in left else "right", no_wrap=place in whole)
     for row in rows:
         table.add_row(*map(Text, row))
     return table

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from tenfold import base, plugins, tasks
+from tenfold import base, plugins, runs
 from tenfold.adapters.targets import match
 from tenfold.base import Base
 from tenfold.cli.report import make_table
@@ -17,10 +17,9 @@ HEADERS = ("lane", "trains", "active", "rows", "batch", "steps", "learning rate"
 
 def show_plan(config: Config, console: Console, progress: Progress) -> None:
     """Read the rows, load the base, and print the stages."""
-    with config.locating():
-        loaded = {name: tasks.load(name, task.task, config.folder) for name, task in config.tasks.items()}
+    rows = {task.name: len(task.train) for task in runs.load_tasks(config)}
     model = base.load(config.base_model, progress=progress)
-    for number, stage in enumerate(plan.make(config, {name: len(task.train) for name, task in loaded.items()})):
+    for number, stage in enumerate(plan.make(config, rows)):
         console.print(f"stage {number}: {stage.name}, {stage.steps:,} steps", highlight=False)
         console.print(make_table(HEADERS, _lanes(stage, config, model), left=(0, 1, 2)))
 
