@@ -6,6 +6,8 @@ transformers' eager attention. The fastest path that agrees is taken.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -33,12 +35,18 @@ LENGTHS, PREFIX = (7, 12, 9), 4
 
 
 def settle(base: Base) -> Way:
-    """The base's way of running many rows, found out once; the model keeps that attention from then on."""
+    """The base's way of running many rows, found out once."""
     if base.way is None:
         base.way = probe(base)
-        if base.model._can_set_attn_implementation():
-            base.model.set_attn_implementation(base.way.attention)
     return base.way
+
+
+@contextmanager
+def running(base: Base) -> Iterator[Way]:
+    """Many passes, their backward passes included, in the base's own way; afterwards it is as plain as before."""
+    way = settle(base)
+    with attention(base.model, way.attention):
+        yield way
 
 
 def probe(base: Base) -> Way:
@@ -54,21 +62,15 @@ def probe(base: Base) -> Way:
             error = _error(base, rows, truth, path, implementation)
             tried.append(f"{path}/{implementation} {error}")
             if isinstance(error, float) and error <= TOLERANCE[base.dtype]:
-                log.info(
-                    "%s runs %s with %s attention (%s)", base.name, path, implementation, "; ".join(tried)
-                )
+                log.info("%s runs %s with %s attention (%s)", base.name, path, implementation, "; ".join(tried))
                 return Way(path, implementation, error)
-    raise ModelError(
-        f"{base.name}: no way of running several rows gives plain logits; tried {'; '.join(tried)}"
-    )
+    raise ModelError(f"{base.name}: no way of running several rows gives plain logits; tried {'; '.join(tried)}")
 
 
 def _rows(base: Base) -> list[Row]:
     """Rows of random tokens with a common beginning; longer than a small window, which tests use."""
     generator = torch.Generator().manual_seed(0)
-    size = min(
-        base.model.config.get_text_config().vocab_size, len(base.tokenizer) if base.tokenizer else 1 << 30
-    )
+    size = min(base.model.config.get_text_config().vocab_size, len(base.tokenizer) if base.tokenizer else 1 << 30)
     prefix = torch.randint(0, size, (PREFIX,), generator=generator).tolist()
     rows = [prefix + torch.randint(0, size, (length,), generator=generator).tolist() for length in LENGTHS]
     return [Row(tokens, [True] * len(tokens)) for tokens in rows]
@@ -94,9 +96,7 @@ def _error(base: Base, rows: list[Row], truth: list[Tensor], path: Path, impleme
         return type(error).__name__
     targets, worst = packed.targets, 0.0
     scale = max(float(t.abs().max()) for t in truth)
-    number = torch.where(
-        targets.row < 0, targets.group.mul(2), targets.row
-    )  # a shared prefix is its first row's
+    number = torch.where(targets.row < 0, targets.group.mul(2), targets.row)  # a shared prefix is its first row's
     position = packed.position_ids.expand(packed.input_ids.shape).flatten()
     for k in range(len(targets)):
         row, hidden = int(number[k]), int(targets.hidden[k])

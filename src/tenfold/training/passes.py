@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import torch
 
-from tenfold.adapters import Bank, Composition, frame
+from tenfold.adapters import Bank, Composition, Frame, frame
 from tenfold.adapters.noise import StepNoise
 from tenfold.base.head import forward
 from tenfold.base.layout import Group, Row
-from tenfold.base.pack import pack
-from tenfold.base.probe import settle
+from tenfold.base.model import Base, Path
+from tenfold.base.pack import Pack, pack
+from tenfold.base.probe import running
 from tenfold.training.losses import backward
 
 
@@ -40,20 +41,31 @@ class Outcome:
 def run(bank: Bank, parts: Sequence[Part]) -> Outcome:
     """Add to every gradient what these parts contribute to the mean loss of their lane's step."""
     base = bank.base
-    groups = [Group(part.rows, share=part.noise is None) for part in parts]
-    packed = pack(groups, settle(base).path, base.device, pad=base.tokenizer.pad_token_id or 0)
-    noise = [part.noise and StepNoise(*part.noise, rows=_lengths(packed.rows, packed.spans[i], packed.path == "padded"))
-             for i, part in enumerate(parts)]  # fmt: skip
-    targets = packed.targets
-    share = torch.tensor([1 / part.tokens for part in parts], device=base.device)
-    used = frame(packed, [part.composition for part in parts], training=True, noise=noise)
-    with bank.use(used):
-        losses = backward(base, forward(base, packed), targets, targets.weight * share[targets.group])
+    with running(base) as way:
+        packed = _pack(parts, way.path, base)
+        targets = packed.targets
+        share = torch.tensor([1 / part.tokens for part in parts], device=base.device)
+        with bank.use(_frame(parts, packed)):
+            losses = backward(base, forward(base, packed), targets, targets.weight * share[targets.group])
     sums = torch.zeros(len(parts), device=base.device).index_add_(0, targets.group, losses * targets.weight)
     found: dict[int, float] = {}
     for part, total in zip(parts, sums.tolist(), strict=True):
         found[part.lane] = found.get(part.lane, 0.0) + total
     return Outcome(found, packed.tokens)
+
+
+def _pack(parts: Sequence[Part], path: Path, base: Base) -> Pack:
+    groups = [Group(part.rows, share=part.noise is None) for part in parts]
+    return pack(groups, path, base.device, pad=base.tokenizer.pad_token_id or 0)
+
+
+def _frame(parts: Sequence[Part], packed: Pack) -> Frame:
+    padded = packed.path == "padded"
+    noise = [
+        part.noise and StepNoise(*part.noise, rows=_lengths(packed.rows, span, padded))
+        for part, span in zip(parts, packed.spans, strict=True)
+    ]
+    return frame(packed, [part.composition for part in parts], training=True, noise=noise)
 
 
 def _lengths(rows: list[tuple[int, int, int]], span: tuple[int, int], padded: bool) -> list[tuple[int, int]]:
