@@ -7,6 +7,7 @@ from tokens import tiny_tokenizer
 
 from tenfold.adapters import Bank, Frame, Segment, compose, frame
 from tenfold.adapters.lora import Config
+from tenfold.base.attention import attention
 from tenfold.base.head import forward, logits
 from tenfold.base.layout import Group, Row
 from tenfold.base.model import Base
@@ -63,12 +64,13 @@ def plain_logits(bank, ids, *parts):
 
 
 def packed_loss(bank, groups, compositions, *, training=True, noise=(), path=None):
-    """Sum of cross entropies of each group's supervised tokens (G,), ready for backward inside ``bank.use``."""
+    """Sum of cross entropies of each group's supervised tokens (G,), their gradients taken where there are any."""
     way = settle(bank.base)
     laid = pack([Group(rows) for rows in groups], path or way.path, "cpu")
+    implementation = "eager" if path else way.attention
     used = frame(laid, compositions, training=training, noise=noise)
     targets = laid.targets
-    with bank.use(used):
+    with attention(bank.base.model, implementation), bank.use(used):
         found = logits(bank.base.model, forward(bank.base, laid)[targets.hidden])
         losses = F.cross_entropy(found, targets.token, reduction="none") * targets.weight
         sums = torch.zeros(len(groups)).index_add(0, targets.group, losses)

@@ -63,6 +63,7 @@ def folder(place: Path) -> Iterator[Path]:
 
 def recover(place: Path) -> None:
     """Bring back a folder whose replacement was cut short, on systems that cannot swap two in one step."""
+    place = place.resolve()
     old = _sibling(place, "old")
     if old.is_dir() and not place.exists():
         old.rename(place)
@@ -79,7 +80,7 @@ def told(place: Path) -> Iterator[None]:
 
 
 def _sibling(path: Path, what: str) -> Path:
-    return path.with_name(f".{path.name}.{what}")
+    return path.parent / f".{path.name}.{what}"
 
 
 def _put(work: Path, place: Path) -> None:
