@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tenfold.base.attention import attend
+from tenfold.base.attention import attend, fold
 from tenfold.base.head import hidden_states
 from tenfold.base.model import Base
 
@@ -76,19 +76,20 @@ class DecodeLayout:
             spread[:, :, None],
             keys[: self.used, :, : self.seen],
             values[: self.used, :, : self.seen],
-            mask=self._mask(window),
+            mask=self._mask(window, query.shape[1] // key.shape[1], query.dtype),
             scale=scale,
             softcap=softcap,
         )
         return out[:, :, 0].index_select(0, self.slots)
 
-    def _mask(self, window: int | None) -> Tensor:
-        """(used, 1, seen), True where a slot's new token sees a key; a slot without a row sees its first."""
+    def _mask(self, window: int | None, share: int, dtype: torch.dtype) -> Tensor:
+        """Which keys (seen) a slot's new token sees, folded for ``attend``; without a row, it is the first."""
         if window not in self.masks:
             at = self.positions.new_zeros(self.used).index_copy_(0, self.slots, self.positions)
             distance = at[:, None] - torch.arange(self.seen, device=at.device)
             seen = distance >= 0
-            self.masks[window] = (seen & (distance < window) if window else seen)[:, None]
+            seen = seen & (distance < window) if window else seen
+            self.masks[window] = fold(seen[:, None], share, dtype)
         return self.masks[window]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from tenfold.adapters.bank import Bank
-from tenfold.base.probe import settle
+from tenfold.base.probe import running
 from tenfold.errors import ConfigError
 from tenfold.generate.cache import Cache, bytes_per_position, measure
 from tenfold.generate.decoder import Decoder
@@ -41,8 +41,11 @@ class Engine:
         drafts = [self._draft(i, request) for i, request in enumerate(requests)]
         if not drafts:
             return []
-        run = self._together if settle(self.bank.base).path == "shared" else self._one_by_one
-        with progress.start("generating", len(drafts), "requests") as task:
+        with (
+            running(self.bank.base) as way,
+            progress.start("generating", len(drafts), "requests") as task,
+        ):
+            run = self._together if way.path == "shared" else self._one_by_one
             for done in run(drafts):
                 task.advance(len(done))
         return [draft.completion() for draft in drafts]

@@ -13,7 +13,7 @@ from tenfold.base.head import forward, hidden_states, logits
 from tenfold.base.layout import Group, Row
 from tenfold.base.model import Path
 from tenfold.base.pack import pack
-from tenfold.base.probe import settle
+from tenfold.base.probe import running
 from tenfold.errors import DataError
 from tenfold.generate.request import require_room
 from tenfold.generate.tree import TreeLayout, cut, grow
@@ -47,11 +47,10 @@ def score(
         if not row.tokens:
             raise DataError(f"row {i}: it has no tokens; at least 1 is needed")
         require_room(bank.base, f"row {i}", len(row.tokens), 0)
-    way = settle(bank.base)
     order = sorted(range(len(items)), key=lambda i: (items[i][1], list(items[i][0].tokens)))
     lines = [(items[i][1], items[i][0].tokens) for i in order]
     found: dict[int, float] = {}
-    with progress.start("scoring", len(items), "rows") as task:
+    with running(bank.base) as way, progress.start("scoring", len(items), "rows") as task:
         for part in cut(lines, batch_tokens):
             chosen = [items[order[i]] for i in part]
             sums = _tree(bank, chosen) if way.path == "shared" else _rows(bank, chosen, way.path)

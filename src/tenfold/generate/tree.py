@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tenfold.adapters.composition import Composition, Frame, Segment
-from tenfold.base.attention import attend
+from tenfold.base.attention import attend, fold
 
 Line = tuple[Composition, Sequence[int]]
 """The composition and the tokens of one row."""
@@ -40,15 +40,15 @@ class Bucket:
     own: Tensor
     masks: dict[int | None, Tensor] = field(default_factory=dict, repr=False)
 
-    def mask(self, window: int | None) -> Tensor:
-        """(n, W, L), True where an own token sees a key. What is padded sees something, and is not used."""
+    def mask(self, window: int | None, share: int, dtype: torch.dtype) -> Tensor:
+        """Which keys (L) an own token sees, folded for ``attend``. Padding sees something, and is not used."""
         if window not in self.masks:
             n, length = self.paths.shape
             steps = torch.arange(len(self.queries) // n, device=self.paths.device)
             at = (self.starts[:, None] + steps).clamp(max=length - 1)
             distance = at[..., None] - torch.arange(length, device=self.paths.device)
             seen = distance >= 0
-            self.masks[window] = seen & (distance < window) if window else seen
+            self.masks[window] = fold(seen & (distance < window) if window else seen, share, dtype)
         return self.masks[window]
 
 
@@ -80,7 +80,7 @@ class TreeLayout:
             k, v = (x[bucket.paths].transpose(1, 2) for x in (key, value))
             q = query[bucket.queries].view(n, -1, *query.shape[1:]).transpose(1, 2)
             plain = bucket.whole and (window is None or length <= window)
-            mask = None if plain else bucket.mask(window)
+            mask = None if plain else bucket.mask(window, query.shape[1] // key.shape[1], query.dtype)
             found = attend(q, k, v, mask=mask, scale=scale, softcap=softcap, causal=plain)
             out[bucket.own] = found.transpose(1, 2).flatten(0, 1)[bucket.inverse]
             if self.keep:
