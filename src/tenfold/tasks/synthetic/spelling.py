@@ -11,8 +11,9 @@ import random
 
 from tenfold.tasks.synthetic._splits import check_rows, load_extra, split_of
 
-LETTERS = range(5, 13)
-OFTEN = 4
+LETTERS = range(8, 15)
+OFTEN = 8
+KEPT = 2
 STEM = 5
 
 
@@ -30,7 +31,7 @@ def _pairs() -> list[tuple[str, str]]:
     pairs = [(wrong, right) for wrong, _, right in (line.partition("->") for line in text.splitlines())]
     pairs = [pair for pair in pairs if all(map(_is_plain, pair)) and len(pair[1]) in LETTERS]
     often = collections.Counter(right for _, right in pairs)
-    return [pair for pair in pairs if often[pair[1]] >= OFTEN and is_one_slip(*pair)]
+    return [(wrong, right) for wrong, right in pairs if often[right] >= OFTEN and wrong[:KEPT] == right[:KEPT] and is_one_slip(wrong, right)]
 
 
 def _is_plain(word: str) -> bool:
