@@ -43,6 +43,18 @@ def test_every_family_gives_what_each_row_gives_alone(family):
     assert ties(bank, requests, Engine(bank).generate(requests)) <= 1
 
 
+def test_half_precision_runs_together_too():
+    bank = tiny_bank("gemma2")
+    bank.base.model.bfloat16()
+    completions = Engine(bank, max_rows=4).generate(mixed())
+    assert [len(c.tokens) for c in completions] == [NEW] * ROWS
+    near = sum(
+        completion.tokens[0] == alone(bank, request.prompt, request.composition, 1)[0][0]
+        for request, completion in zip(mixed(), completions, strict=True)
+    )
+    assert near >= ROWS - 2
+
+
 def test_bank_without_adapters():
     bank = tiny_bank("qwen3", adapters=())
     requests = [Request(p, max_new_tokens=8) for p in prompts(5)]

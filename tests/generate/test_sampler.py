@@ -15,10 +15,12 @@ from tenfold.generate import Engine, Request, Sampling
 from tenfold.generate.sampler import distribution, draw
 
 
+@pytest.mark.parametrize("few", [1, 6, 1024])
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])
 @pytest.mark.parametrize("top_k", [0, 1, 7, 500])
 @pytest.mark.parametrize("top_p", [0.05, 0.5, 0.95, 1.0])
-def test_distribution_is_transformers(temperature, top_k, top_p):
+def test_distribution_is_transformers(temperature, top_k, top_p, few, monkeypatch):
+    monkeypatch.setattr("tenfold.generate.sampler.FEW", few)
     logits = torch.randn(97) * 3
     warpers = [TemperatureLogitsWarper(temperature)]
     warpers += [TopKLogitsWarper(top_k)] if top_k else []

@@ -12,23 +12,24 @@ from tenfold.base.model import Base
 
 @dataclass(frozen=True)
 class Width:
-    """Of one layer's keys and values: groups Hkv, and the width of a key and of a value."""
+    """Of one layer's keys and values: groups Hkv, the width of a key and of a value, and their type."""
 
     groups: int
     key: int
     value: int
+    dtype: torch.dtype
 
 
 class Cache:
     """keys[layer] and values[layer] (slots, Hkv, capacity, D); zeros at first: what is masked is finite."""
 
-    def __init__(self, widths: dict[int, Width], slots: int, capacity: int, base: Base) -> None:
+    def __init__(self, widths: dict[int, Width], slots: int, capacity: int, device: torch.device) -> None:
         self.slots, self.capacity = slots, capacity
         self.keys, self.values = {}, {}
         for layer, width in widths.items():
             shape = (slots, width.groups, capacity)
-            self.keys[layer] = torch.zeros(*shape, width.key, dtype=base.dtype, device=base.device)
-            self.values[layer] = torch.zeros(*shape, width.value, dtype=base.dtype, device=base.device)
+            self.keys[layer] = torch.zeros(*shape, width.key, dtype=width.dtype, device=device)
+            self.values[layer] = torch.zeros(*shape, width.value, dtype=width.dtype, device=device)
 
     def fill(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """The first L positions of some slots: slots (n,), keys and values (n, Hkv, L, D)."""
@@ -110,7 +111,7 @@ class _Measure:
         softcap: float | None,
     ) -> Tensor:
         """A token alone sees its own value."""
-        self.widths[layer] = Width(key.shape[1], key.shape[2], value.shape[2])
+        self.widths[layer] = Width(key.shape[1], key.shape[2], value.shape[2], key.dtype)
         return value.repeat_interleave(query.shape[1] // value.shape[1], 1)
 
 
@@ -121,6 +122,6 @@ def measure(base: Base) -> dict[int, Width]:
     return layout.widths
 
 
-def bytes_per_position(widths: dict[int, Width], dtype: torch.dtype) -> int:
+def bytes_per_position(widths: dict[int, Width]) -> int:
     """What one position of one slot takes."""
-    return sum(w.groups * (w.key + w.value) for w in widths.values()) * dtype.itemsize
+    return sum(w.groups * (w.key + w.value) * w.dtype.itemsize for w in widths.values())

@@ -81,10 +81,11 @@ class Engine:
         base = self.bank.base
         widths = measure(base)
         capacity = max(len(draft.request.prompt) + draft.room for draft in drafts)
-        each = capacity * bytes_per_position(widths, base.dtype)
+        each = capacity * bytes_per_position(widths)
         if each > self.max_cache_bytes:
             raise ConfigError(
                 f"max_cache_bytes: {self.max_cache_bytes} does not hold one request of {capacity} tokens; "
                 f"{base.name} needs at least {each}"
             )
-        return Cache(widths, min(self.max_rows, len(drafts), self.max_cache_bytes // each), capacity, base)
+        slots = min(self.max_rows, len(drafts), self.max_cache_bytes // each)
+        return Cache(widths, slots, capacity, base.device)

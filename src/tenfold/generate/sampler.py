@@ -7,6 +7,8 @@ from torch import Tensor
 
 from tenfold.generate.request import Sampling
 
+FEW = 1024  # tokens that usually hold top_p; sorting a whole vocabulary takes milliseconds
+
 Chooser = tuple[Sampling, torch.Generator]
 
 
@@ -34,13 +36,24 @@ def distribution(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     In transformers' order: temperature, the k best, then the fewest that hold top_p of what is left
     (Holtzman et al. 2019, arXiv:1904.09751). The weights need not add up to 1.
     """
-    scores = logits.detach().to("cpu", torch.float64) / sampling.temperature
+    scores = logits.to("cpu", torch.float64) / sampling.temperature
     tokens = torch.arange(len(scores))
-    if sampling.top_k or sampling.top_p < 1:
-        scores, tokens = scores.topk(min(sampling.top_k or len(scores), len(scores)))
-    probabilities = scores.softmax(-1)
-    if sampling.top_p < 1:
-        before = probabilities.cumsum(0) - probabilities
-        keep = before < sampling.top_p
-        tokens, probabilities = tokens[keep], probabilities[keep]
-    return tokens, probabilities
+    if sampling.top_k:
+        scores, tokens = scores.topk(min(sampling.top_k, len(scores)))
+    if sampling.top_p == 1:
+        return tokens, scores.softmax(-1)
+    places, probabilities = _nucleus(scores, sampling.top_p)
+    return tokens[places], probabilities
+
+
+def _nucleus(scores: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """scores (K,) -> places and probabilities of the fewest that hold top_p; sorts all only where few don't."""
+    total = scores.logsumexp(0)
+    for size in (min(FEW, len(scores)), len(scores)):
+        best, places = scores.topk(size)
+        probabilities = (best - total).exp()
+        held = probabilities.cumsum(0)
+        if held[-1] >= top_p:
+            break
+    keep = held - probabilities < top_p
+    return places[keep], probabilities[keep]
