@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from tenfold.base.layout import Row
+from tenfold.training import plan
 from tenfold.training.plan import Lane
 
 
@@ -19,7 +20,11 @@ class Micro:
     @property
     def supervised(self) -> int:
         """How many tokens count in the loss."""
-        return sum(sum(row.supervised[1:]) for rows in self.feeds.values() for row in rows)
+        return sum(map(_supervised, self.feeds.values()))
+
+    def weight(self, lane: Lane) -> float:
+        """The same, each feed's tokens times the feed's weight."""
+        return sum(lane.feeds[feed].weight * _supervised(rows) for feed, rows in self.feeds.items())
 
 
 class Batches:
@@ -33,16 +38,16 @@ class Batches:
         self.lane = lane
         self.rows = [(feed, row) for feed, own in enumerate(rows) for row in own]
         training = lane.training
-        self.end = None if training.steps else round(len(self.rows) * training.num_epochs)
+        self.end = None if training.steps else plan.seen(training, len(self.rows))
         self._order = lru_cache(maxsize=2)(
             lambda epoch: np.random.default_rng([seed, epoch]).permutation(len(self.rows))
         )
 
     def step(self, number: int) -> list[Micro]:
-        """The passes of optimizer step ``number`` (from 0); at least one, none empty."""
+        """The passes of optimizer step ``number`` (from 0, below the lane's ``steps``); at least one, none empty."""
         start = number * self.lane.batch
         stop = start + self.lane.batch
-        stop = stop if self.end is None else max(min(stop, self.end), start + 1)
+        stop = stop if self.end is None else min(stop, self.end)
         size = self.lane.training.micro_batch_size
         return [self._micro(range(at, min(at + size, stop))) for at in range(start, stop, size)]
 
@@ -57,3 +62,8 @@ class Batches:
             feed, row = self.rows[self._order(place // len(self.rows))[place % len(self.rows)]]
             feeds.setdefault(feed, []).append(row)
         return Micro(dict(sorted(feeds.items())))
+
+
+def _supervised(rows: Sequence[Row]) -> int:
+    """Tokens that count; the first of a row is never predicted."""
+    return sum(sum(row.supervised[1:]) for row in rows)

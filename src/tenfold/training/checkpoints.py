@@ -38,9 +38,8 @@ def save(run: RunFolder, stage: int, state: State, notes: dict[str, Any]) -> Non
 
 
 def find(run: RunFolder) -> Path | None:
-    """The newest whole checkpoint, None where there is none."""
-    whole = sorted(path for path in run.checkpoints.glob("[0-9]*") if (path / STATE).is_file())
-    return whole[-1] if whole else None
+    """The newest checkpoint, None where there is none."""
+    return max(run.checkpoints.glob("[0-9]*-[0-9]*"), key=lambda path: [*map(int, path.name.split("-"))], default=None)
 
 
 def load(path: Path, state: State) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def load(path: Path, state: State) -> dict[str, Any]:
         found = json.loads((path / STATE).read_text("utf-8"))
         for learner in state.learners:
             _read(path, learner, found["learners"][learner.name])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise RunError(f"{path} is torn ({type(error).__name__}); remove it to start the stage again") from None
     state.done = found["done"]
     return found["notes"]  # type: ignore[no-any-return]

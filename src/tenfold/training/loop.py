@@ -77,22 +77,18 @@ def step(state: State, hooks: Hooks) -> dict[str, float]:
     start, number = time.perf_counter(), state.done
     micros = {i: b.step(number) for i, b in enumerate(state.batches) if number < b.lane.steps}
     outcomes = [passes.run(state.bank, parts) for parts in arrange(state, micros)]
-    losses = {i: sum(o.losses.get(i, 0.0) for o in outcomes) for i in micros}
     found = {}
     for i, own in micros.items():
         lane = state.batches[i].lane
-        supervised = sum(m.supervised for m in own)
         record: dict[str, Any] = {"step": number + 1, "epoch": round(state.batches[i].epoch(number + 1), 4)}
-        record["loss"] = found[lane.name] = losses[i] / supervised
+        record["loss"] = found[lane.name] = sum(o.losses.get(i, 0.0) for o in outcomes)
         for learner in state.learners:
             if learner.lane is lane:
                 rate, norm = learner.step(number)
                 record |= {"learning_rate": rate, "grad_norm": float(norm)}
-        record |= {
-            "supervised_tokens": supervised,
-            "rows": sum(len(r) for m in own for r in m.feeds.values()),
-        }
-        record |= {"pass_tokens": sum(o.tokens for o in outcomes if i in o.losses)}
+        record["rows"] = sum(len(rows) for micro in own for rows in micro.feeds.values())
+        record["supervised_tokens"] = sum(micro.supervised for micro in own)
+        record["pass_tokens"] = sum(o.tokens for o in outcomes if i in o.losses)
         record["seconds"] = round(time.perf_counter() - start, 4)
         hooks.log(lane, record)
     return found
@@ -111,10 +107,11 @@ def arrange(state: State, micros: Mapping[int, list[Micro]]) -> list[list[Part]]
 
 
 def _parts(state: State, lane: int, micro: Micro, step: Sequence[Micro]) -> list[Part]:
-    feeds = state.stage.lanes[lane].feeds
-    tokens = sum(m.supervised for m in step)
+    own = state.stage.lanes[lane]
+    total = sum(other.weight(own) for other in step) or 1.0  # rows too short to be predicted have none
     noise = (state.seed, state.done) if lane in state.drops else None
-    return [Part(lane, feeds[feed].composition, rows, tokens, noise) for feed, rows in micro.feeds.items()]
+    feeds = [(own.feeds[number], rows) for number, rows in micro.feeds.items()]
+    return [Part(lane, feed.composition, rows, feed.weight / total, noise) for feed, rows in feeds]
 
 
 def faster_mixed(state: State, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:

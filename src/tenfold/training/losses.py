@@ -26,7 +26,7 @@ def head_losses(base: Base, hidden: Tensor, targets: Targets) -> Tensor:
     found = [
         F.cross_entropy(logits(base.model, hidden[index]).float(), token, reduction="none")
         for index, token in zip(
-            targets.hidden.split(chunk_size(base)), targets.token.split(chunk_size(base)), strict=True
+            torch.split(targets.hidden, chunk_size(base)), torch.split(targets.token, chunk_size(base)), strict=True
         )
     ]
     return torch.cat(found) if found else hidden.new_zeros(0, dtype=torch.float32)
@@ -39,11 +39,13 @@ def backward(base: Base, hidden: Tensor, targets: Targets, scale: Tensor) -> Ten
     """
     size = chunk_size(base)
     gradient, found = torch.zeros_like(hidden), []
-    for index, token, factor in zip(*(x.split(size) for x in (targets.hidden, targets.token, scale)), strict=True):
+    for index, token, factor in zip(
+        *(torch.split(x, size) for x in (targets.hidden, targets.token, scale)), strict=True
+    ):
         part = hidden.detach()[index].requires_grad_()
         losses = F.cross_entropy(logits(base.model, part).float(), token, reduction="none")
-        (losses * factor).sum().backward()  # type: ignore[no-untyped-call]
+        (losses * factor).sum().backward()
         gradient.index_add_(0, index, part.grad)  # type: ignore[arg-type]
         found.append(losses.detach())
-    hidden.backward(gradient)
+    hidden.backward(gradient)  # type: ignore[no-untyped-call]
     return torch.cat(found)

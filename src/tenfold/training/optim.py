@@ -33,12 +33,12 @@ def _build(training: TrainingSettings, groups: list[dict[str, Any]]) -> Optimize
 
 
 def _bitsandbytes(groups: list[dict[str, Any]], **settings: Any) -> Optimizer:
+    if not all(parameter.is_cuda for group in groups for parameter in group["params"]):
+        raise ConfigError("optimizer: 8-bit AdamW needs a GPU; on this device use adamw_torch or adafactor")
     try:
         import bitsandbytes
     except ImportError:
-        raise MissingExtra("optimizer adamw_bnb_8bit needs bitsandbytes: pip install 'tenfold[bitsandbytes]'") from None
-    if not all(parameter.is_cuda for group in groups for parameter in group["params"]):
-        raise ConfigError("optimizer adamw_bnb_8bit needs a GPU; on this device use adamw_torch or adafactor")
+        raise MissingExtra("optimizer: 8-bit AdamW needs bitsandbytes: pip install 'tenfold[bitsandbytes]'") from None
     return bitsandbytes.optim.AdamW8bit(groups, **settings)  # type: ignore[no-any-return]
 
 

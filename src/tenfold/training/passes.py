@@ -19,35 +19,37 @@ from tenfold.training.losses import backward
 class Part:
     """Rows of one feed of one lane.
 
-    tokens: how many supervised tokens the lane's whole optimizer step has; the loss is their mean.
+    share: of each supervised token in the loss of the lane's optimizer step; one over their number where none weighs
+        more than another.
     noise: (seed, step) of their dropout, None where nothing drops.
     """
 
     lane: int
     composition: Composition
     rows: Sequence[Row]
-    tokens: int
+    share: float
     noise: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one pass: the sum of losses over each lane's supervised tokens, and how many tokens were run."""
+    """Of one pass: what it contributes to each lane's loss, and how many tokens were run."""
 
     losses: dict[int, float]
     tokens: int
 
 
 def run(bank: Bank, parts: Sequence[Part]) -> Outcome:
-    """Add to every gradient what these parts contribute to the mean loss of their lane's step."""
+    """Add to every gradient what these parts contribute to the loss of their lane's step."""
     base = bank.base
     with running(base) as way:
         packed = _pack(parts, way.path, base)
         targets = packed.targets
-        share = torch.tensor([1 / part.tokens for part in parts], device=base.device)
+        share = torch.tensor([part.share for part in parts], device=base.device)
+        scale = targets.weight * share[targets.group]
         with bank.use(_frame(parts, packed)):
-            losses = backward(base, forward(base, packed), targets, targets.weight * share[targets.group])
-    sums = torch.zeros(len(parts), device=base.device).index_add_(0, targets.group, losses * targets.weight)
+            losses = backward(base, forward(base, packed), targets, scale)
+    sums = torch.zeros(len(parts), device=base.device).index_add_(0, targets.group, losses * scale)
     found: dict[int, float] = {}
     for part, total in zip(parts, sums.tolist(), strict=True):
         found[part.lane] = found.get(part.lane, 0.0) + total

@@ -19,16 +19,17 @@ BASE_LEARNER = "base"
 
 @dataclass(frozen=True)
 class Feed:
-    """A task's training rows and what is active on them."""
+    """A task's training rows and what is active on them. weight: of its tokens in the lane's loss."""
 
     task: str
     composition: Composition
     rows: int
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Lane:
-    """What steps together. Its loss is the mean over all supervised tokens of its optimizer step."""
+    """What steps together. Its loss is the mean over all supervised tokens of its optimizer step, weighted by feed."""
 
     name: str
     learners: tuple[str, ...]
@@ -74,7 +75,7 @@ def concurrent(config: Config, rows: Mapping[str, int]) -> Stage:
     """One lane per task, each with its own adapter; with ``adapter: full`` one lane, the base on all tasks."""
     trained = [task for task in config.tasks.values() if task.task.train]
     if any(task.adapter_kind == "full" for task in trained):
-        feeds = tuple(Feed(task.name, BASE, rows[task.name]) for task in trained)
+        feeds = tuple(Feed(task.name, BASE, rows[task.name], task.task.weight) for task in trained)
         return Stage("full", (_lane(BASE_LEARNER, feeds, trained[0].training),))
     lanes = [
         _lane(task.name, (Feed(task.name, compose(task.name), rows[task.name]),), task.training) for task in trained
@@ -90,4 +91,9 @@ def _lane(learner: str, feeds: tuple[Feed, ...], training: TrainingSettings) -> 
 def steps(training: TrainingSettings, rows: int) -> int:
     """Optimizer steps: as said, or as the epochs give (the last step takes what is left)."""
     batch = training.micro_batch_size * training.gradient_accumulation_steps
-    return training.steps or max(1, math.ceil(rows * training.num_epochs / batch))
+    return training.steps or math.ceil(seen(training, rows) / batch)
+
+
+def seen(training: TrainingSettings, rows: int) -> int:
+    """How many rows so many epochs of ``rows`` rows are, at least one."""
+    return max(1, round(rows * training.num_epochs))
