@@ -36,6 +36,8 @@ def test_dry_run_prints_the_stages_and_leaves_nothing(tenfold, project):
     upper, sums = lines[2], lines[3]
     assert upper[:6] == ["upper", "upper", "upper", "5", "4", "3"]
     assert sums[:6] == ["sums", "sums", "sums", "3", "4", "2"]
+    assert upper[-1] == sums[-1]  # the same rank on the same layers
+    assert lines[4][:2] == ["memory:", "about"]
     assert not (project / "run").exists()
 
 

@@ -38,12 +38,10 @@ def test_short_work_leaves_no_line_and_notes_do(paper):
     assert paper.file.getvalue() == "[brackets] stay\n"
 
 
-def test_a_terminal_gets_bars_with_rate_and_time_left(monkeypatch):
+def test_a_terminal_gets_bars_with_rate_and_time_left():
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     now = [100.0]
-    monkeypatch.setattr("tenfold.cli.progress.time.perf_counter", lambda: now[0])
-    with drawing(console) as progress:
-        progress.progress.get_time = lambda: now[0]
+    with drawing(console, clock=lambda: now[0]) as progress:
         task = progress.start("training [dates]", 40, "steps")
         for _ in range(2):
             now[0] += 3

@@ -18,17 +18,17 @@ INTERVAL = 10.0  # seconds between lines where there is no terminal
 
 
 @contextmanager
-def drawing(console: Console | None = None) -> Iterator[Announced]:
+def drawing(console: Console | None = None, clock: Callable[[], float] = time.perf_counter) -> Iterator[Announced]:
     """A Progress that draws on stderr for the duration of the block."""
     console = console or Console(stderr=True)
     if not console.is_terminal:
-        yield Lines(console)
+        yield Lines(console, clock)
         return
     columns = (
         SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24),
         Count(""), TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, get_time=clock) as progress:
         yield Bars(progress)
 
 
@@ -82,7 +82,7 @@ class Bar(_Work):
     """One bar."""
 
     def __init__(self, progress: Progress, number: TaskID) -> None:
-        self.progress, self.number, self.begun = progress, number, time.perf_counter()
+        self.progress, self.number = progress, number
 
     def advance(self, amount: int = 1) -> None:
         """Move the bar."""
@@ -97,8 +97,8 @@ class Bar(_Work):
         task = next((task for task in self.progress.tasks if task.id == self.number), None)
         if task is None:
             return
+        seconds = task.elapsed or 0
         self.progress.remove_task(self.number)
-        seconds = time.perf_counter() - self.begun
         if seconds >= WORTH_A_LINE:
             line = _summary(task.description, task.completed, task.fields["unit"], seconds, task.fields["note"])
             self.progress.console.print(line, markup=False, highlight=False)

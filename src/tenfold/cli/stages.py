@@ -1,10 +1,13 @@
-"""What ``tenfold train --dry-run`` prints: the stages, with what each lane trains and needs."""
+"""What ``tenfold train --dry-run`` prints: the stages, with what each lane trains and about what it needs."""
+
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from tenfold import base, plugins, runs
+from tenfold import plugins, runs, tasks
 from tenfold.adapters.targets import match
 from tenfold.base import Base
+from tenfold.cli import memory
 from tenfold.cli.report import make_table
 from tenfold.config import Config
 from tenfold.config.keys import KINDS
@@ -13,37 +16,62 @@ from tenfold.training import plan
 from tenfold.training.plan import BASE_LEARNER, Lane, Stage
 
 HEADERS = ("lane", "trains", "active", "rows", "batch", "steps", "learning rate", "parameters")
+Lengths = Mapping[str, Sequence[int]]
 
 
 def show_plan(config: Config, console: Console, progress: Progress) -> None:
     """Read the rows, load the base, and print the stages."""
-    rows = {task.name: len(task.train) for task in runs.load_tasks(config)}
-    model = base.load(config.base_model, progress=progress)
-    for number, stage in enumerate(plan.make(config, rows)):
-        console.print(f"stage {number}: {stage.name}, {stage.steps:,} steps", highlight=False)
-        console.print(make_table(HEADERS, _lanes(stage, config, model), left=(0, 1, 2)))
+    loaded = runs.load_tasks(config)
+    base = runs.load_base(config, config.base_model, progress)
+    tokenizer = base.tokenizer
+    with config.locating():
+        rows = {task.name: tasks.encode_all(task.train, tokenizer, task.settings, progress) for task in loaded}
+    lengths = {name: [len(one.row.tokens) for one in found] for name, found in rows.items()}
+    for number, stage in enumerate(plan.make(config, {name: len(found) for name, found in rows.items()})):
+        table = make_table(HEADERS, [_row(lane, config, base) for lane in stage.lanes], left=(0, 1, 2))
+        console.print(f"stage {number}: {stage.name}, {stage.steps:,} steps", table, sep="\n", highlight=False)
+        console.print(f"memory: {describe_memory(stage, config, base, lengths)}", highlight=False)
 
 
-def _lanes(stage: Stage, config: Config, model: Base) -> list[tuple[str, ...]]:
-    return [
-        (
-            lane.name, ", ".join(lane.learners), _active(lane), f"{lane.rows:,}", f"{lane.batch:,}",
-            f"{lane.steps:,}", f"{lane.training.learning_rate:g} {lane.training.lr_scheduler}",
-            f"{sum(trainable(name, config, model) for name in lane.learners):,}",
-        )
-        for lane in stage.lanes
-    ]  # fmt: skip
+def _row(lane: Lane, config: Config, base: Base) -> tuple[str, ...]:
+    return (
+        lane.name, ", ".join(lane.learners), _active(lane), f"{lane.rows:,}", f"{lane.batch:,}", f"{lane.steps:,}",
+        f"{lane.training.learning_rate:g} {lane.training.lr_scheduler}", f"{_parameters(lane, config, base):,}",
+    )  # fmt: skip
 
 
 def _active(lane: Lane) -> str:
-    parts = [f"{name} x {weight:g}" if weight != 1 else name for f in lane.feeds for name, weight in f.composition]
-    return " + ".join(dict.fromkeys(parts)) or "the base alone"
+    parts = [f"{name}:{weight:g}" if weight != 1 else name for f in lane.feeds for name, weight in f.composition]
+    return "+".join(dict.fromkeys(parts)) or "base"
 
 
-def trainable(learner: str, config: Config, model: Base) -> int:
-    """Trainable parameters of a learner, without building it. Raises AdapterError for a target not there."""
+def _parameters(lane: Lane, config: Config, base: Base) -> int:
+    return sum(count_trainable(name, config, base) for name in lane.learners)
+
+
+def count_trainable(learner: str, config: Config, base: Base) -> int:
+    """Trainable parameters of a learner, without building it. Raises AdapterError for a target that is not there."""
     if learner == BASE_LEARNER:
-        return sum(parameter.numel() for parameter in model.model.parameters())
+        return sum(parameter.numel() for parameter in base.model.parameters())
     task = config.task(learner)
     kind = plugins.find(KINDS, task.adapter_kind)
-    return sum(kind.size(task.adapter, layer) for layer in match(model.model, kind.targets(task.adapter)))
+    return sum(kind.size(task.adapter, layer) for layer in match(base.model, kind.targets(task.adapter)))
+
+
+def describe_memory(stage: Stage, config: Config, base: Base, lengths: Lengths) -> str:
+    """``about 2.6 GB: base 0.54, trained 0.06, activations 1.90 in turns``: lanes' activations add up when mixed."""
+    trained = sum(
+        memory.trained(_parameters(lane, config, base), lane.training, BASE_LEARNER not in lane.learners)
+        for lane in stage.lanes
+    )
+    each = [memory.activations(lane, lengths, base, config.gradient_checkpointing) for lane in stage.lanes]
+    together = config.interleave == "mixed"
+    passing = sum(each) if together else max(each, default=0)
+    total = memory.weights(base) + trained + passing
+    parts = (
+        f"base {memory.weights(base) / 1e9:.2f}",
+        f"trained {trained / 1e9:.2f}",
+        f"activations {passing / 1e9:.2f} {'mixed' if together else 'in turns'}",
+    )
+    more = f"; up to {(total - passing + sum(each)) / 1e9:.1f} GB if mixed" if config.interleave == "auto" else ""
+    return f"about {total / 1e9:.1f} GB: {', '.join(parts)}{more if len(each) > 1 else ''}"
