@@ -96,14 +96,6 @@ def test_dates_have_one_reading():
     assert all(any(c.isalpha() for c in text) for text in texts)
 
 
-def test_spelling_words_that_begin_alike_stand_together():
-    splits = [
-        {row["answer"][: spelling.STEM] for row in synthetic.read(f"synthetic:spelling?split={split}&rows=1000")}
-        for split in ("train", "test")
-    ]
-    assert not splits[0] & splits[1]
-
-
 @pytest.mark.parametrize(
     ("wrong", "right", "one"),
     [

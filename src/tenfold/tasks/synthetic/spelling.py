@@ -1,8 +1,7 @@
 """Misspelt words as people typed them (codespell's dictionary) -> the word that was meant.
 
-Only entries with one correction, one letter lost, added, changed or swapped with its neighbour, of
-words that are misspelt often. Splits are disjoint by the corrected word, and words that begin alike
-(adapter, adapters, adapting) stand in the same split.
+Only entries with one correction, of long words that are misspelt often, where one letter after the
+second was lost, added, changed or swapped with its neighbour. Splits are disjoint by the corrected word.
 """
 
 import collections
@@ -12,14 +11,13 @@ import random
 from tenfold.tasks.synthetic._splits import check_rows, load_extra, split_of
 
 LETTERS = range(8, 15)
-OFTEN = 8
-KEPT = 2
-STEM = 5
+OFTEN = 15  # misspellings of a word that the dictionary knows
+KEPT = 2  # letters at the beginning that are right
 
 
 def rows(split: str, n: int, seed: int) -> list[dict[str, str]]:
     """n rows {text: "definately", answer: "definitely"}, each misspelling once."""
-    pairs = [(wrong, right) for wrong, right in _pairs() if split_of(right[:STEM]) == split]
+    pairs = [(wrong, right) for wrong, right in _pairs() if split_of(right) == split]
     check_rows("spelling", split, n, len(pairs))
     chosen = random.Random(f"spelling {split} {seed}").sample(pairs, n)
     return [{"text": wrong, "answer": right} for wrong, right in chosen]
@@ -31,7 +29,11 @@ def _pairs() -> list[tuple[str, str]]:
     pairs = [(wrong, right) for wrong, _, right in (line.partition("->") for line in text.splitlines())]
     pairs = [pair for pair in pairs if all(map(_is_plain, pair)) and len(pair[1]) in LETTERS]
     often = collections.Counter(right for _, right in pairs)
-    return [(wrong, right) for wrong, right in pairs if often[right] >= OFTEN and wrong[:KEPT] == right[:KEPT] and is_one_slip(wrong, right)]
+    return [
+        (wrong, right)
+        for wrong, right in pairs
+        if often[right] >= OFTEN and wrong[:KEPT] == right[:KEPT] and is_one_slip(wrong, right)
+    ]
 
 
 def _is_plain(word: str) -> bool:
