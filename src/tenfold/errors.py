@@ -6,7 +6,7 @@ TenfoldError
 ├── ModelError (RuntimeError)     a base model that cannot be had or cannot do what is asked
 ├── AdapterError (ValueError)     an adapter folder, a kind, a target, a composition
 ├── RunError (ValueError)         a run folder: missing, torn, of another base
-└── MissingExtra (ImportError)    an optional package, with the command that installs it
+└── MissingExtraError (ImportError)    an optional package, with the command that installs it
 
 The command line prints the message of any of these on one line and exits with 2.
 A mistake of tenfold's own is an ``assert``, never one of these.
@@ -39,7 +39,7 @@ class RunError(TenfoldError, ValueError):
     """A run folder that is missing, incomplete or made for something else."""
 
 
-class MissingExtra(TenfoldError, ImportError):
+class MissingExtraError(TenfoldError, ImportError):
     """An optional package is not installed; the message names the command that installs it."""
 
 

@@ -5,10 +5,10 @@ Rank-stabilised: s = alpha / sqrt(R) (Kalajdzievski 2023, arXiv:2312.03732). LoR
 """
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from tenfold.adapters._base import Adapter as Contract
@@ -36,6 +36,12 @@ class Config(BaseModel):
     )
     peft_use_rslora: bool = Field(False, description="Scale by lora_alpha / sqrt(lora_r) instead (rank-stabilised).")
     loraplus_lr_ratio: float | None = Field(None, gt=0, description="LoRA+: B's learning rate over A's.")
+
+    @model_validator(mode="after")
+    def _has_targets(self) -> Self:
+        if self.lora_target_linear is False and self.lora_target_modules is None:
+            raise ValueError("lora_target_linear: false leaves no layers; name some in lora_target_modules")
+        return self
 
     @property
     def scale(self) -> float:

@@ -29,9 +29,7 @@ def render_chat(
         )
     turns = [dict(message) for message in messages]
     try:
-        text = tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=add_generation_prompt
-        )
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
     except jinja2.TemplateError as error:
         roles = ", ".join(str(turn.get("role")) for turn in turns)
         raise DataError(f"the chat template refuses messages with the roles [{roles}]: {error}") from error

@@ -6,7 +6,7 @@ backbone hands back the hidden states that it is given.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions as HiddenStates
 
-from tenfold.base.attention import NAME, Layout, attention
+from tenfold.base.attention import Layout
 from tenfold.base.model import Base
 from tenfold.base.pack import Pack
 from tenfold.errors import ModelError

@@ -24,9 +24,7 @@ def folder(name: str) -> pathlib.Path:
     attempt, no retries. Raises ModelError with the reason.
     """
     try:
-        return pathlib.Path(
-            snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED, etag_timeout=10)
-        )
+        return pathlib.Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED, etag_timeout=10))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(_reason(error)) from error
 

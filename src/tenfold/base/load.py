@@ -45,10 +45,15 @@ def load(
     tokenizer = _tokenizer(name, folder)
     rows = model.get_input_embeddings().weight.shape[0]
     if tokenizer.vocab_size > rows:  # added tokens, such as a [PAD] that is never used, may exceed it
-        raise ModelError(
-            f"{name}: its tokenizer has {tokenizer.vocab_size} tokens, its embeddings only {rows}"
-        )
+        raise ModelError(f"{name}: its tokenizer has {tokenizer.vocab_size} tokens, its embeddings only {rows}")
     return Base(model.to(device), tokenizer, name, fingerprint(model))
+
+
+def load_tokenizer(
+    name: str, *, cache_dir: str | os.PathLike[str] | None = None, progress: Progress = SILENT
+) -> PreTrainedTokenizerBase:
+    """Only the tokenizer of what ``load`` loads; raises what that raises."""
+    return _tokenizer(name, _find(name, cache_dir, progress))
 
 
 def _check_device(device: str | torch.device) -> None:
@@ -89,9 +94,7 @@ def _model(name: str, folder: pathlib.Path, dtype: torch.dtype) -> PreTrainedMod
         )
     missing = sorted(report["missing_keys"])
     if missing:
-        raise ModelError(
-            f"{name} lacks {len(missing)} tensors that {type(model).__name__} has, e.g. {missing[0]}"
-        )
+        raise ModelError(f"{name} lacks {len(missing)} tensors that {type(model).__name__} has, e.g. {missing[0]}")
     return model.eval().requires_grad_(False)
 
 

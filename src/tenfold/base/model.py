@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
 Path = Literal["shared", "packed", "padded"]
 
 

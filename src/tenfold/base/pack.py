@@ -85,9 +85,7 @@ class _Sheet:
         self.positions: list[int] = []
         self.targets: list[tuple[int, int, int, int, int]] = []
 
-    def add(
-        self, row: Row, start: int, stop: int, before: int, weight: int, number: int, group: int
-    ) -> range:
+    def add(self, row: Row, start: int, stop: int, before: int, weight: int, number: int, group: int) -> range:
         """Lay tokens [start, stop) of a row; ``before`` is the index of the hidden state that predicts the first."""
         at = len(self.tokens)
         self.tokens += row.tokens[start:stop]
@@ -99,9 +97,7 @@ class _Sheet:
         return range(at, len(self.tokens))
 
 
-def pack(
-    groups: Sequence[Group], path: Path, device: torch.device | str, *, pad: int = 0, split: bool = True
-) -> Pack:
+def pack(groups: Sequence[Group], path: Path, device: torch.device | str, *, pad: int = 0, split: bool = True) -> Pack:
     """Lay groups out for one pass. split: whether attention pads rows of very different lengths apart.
 
     Raises ValueError on an empty group or row: a caller's mistake.
@@ -144,9 +140,7 @@ def _padded(groups: Sequence[Group], device: torch.device, pad: int) -> Pack:
         length = len(row.tokens)
         ids[i, :length], mask[i, :length] = torch.tensor(row.tokens), 1
         rows.append((i * width, i * width + length, row.key))
-        targets += [
-            (i * width + t - 1, row.tokens[t], 1, i, g) for t in range(1, length) if row.supervised[t]
-        ]
+        targets += [(i * width + t - 1, row.tokens[t], 1, i, g) for t in range(1, length) if row.supervised[t]]
     sheet = _Sheet()
     sheet.targets = targets
     ends = [0, *accumulate(len(group.rows) * width for group in groups)]

@@ -5,7 +5,7 @@ stands before them in their row; prefix tokens see the prefix. Only attention se
 other layer runs over the packed tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -94,24 +94,16 @@ class Block:
     buckets: list[Bucket]
 
     @classmethod
-    def make(
-        cls, start: int, prefix: int, lengths: Sequence[int], device: torch.device, *, split: bool
-    ) -> "Block":
+    def make(cls, start: int, prefix: int, lengths: Sequence[int], device: torch.device, *, split: bool) -> "Block":
         """lengths: own tokens of each row, which follow each other. split: into buckets, where that saves work."""
         starts = [0, *accumulate(lengths)]
         index, buckets, offset = [], [], 0
-        for rows in (
-            _buckets(lengths, prefix, OVERHEAD[device.type == "cpu"])
-            if split
-            else [list(range(len(lengths)))]
-        ):
+        for rows in _buckets(lengths, prefix, OVERHEAD[device.type == "cpu"]) if split else [list(range(len(lengths)))]:
             own = torch.tensor([lengths[i] for i in rows])
             steps = torch.arange(int(own.max()))
             valid = steps[None] < own[:, None]
             index.append(
-                torch.where(
-                    valid, torch.tensor([starts[i] for i in rows])[:, None] + steps[None], -1
-                ).flatten()
+                torch.where(valid, torch.tensor([starts[i] for i in rows])[:, None] + steps[None], -1).flatten()
             )
             buckets.append(Bucket(rows, offset, valid.to(device), prefix))
             offset += valid.numel()
@@ -140,18 +132,11 @@ def _buckets(lengths: Sequence[int], prefix: int, overhead: int) -> list[list[in
     return cut[::-1]
 
 
-Keep = Callable[[int, Block, Bucket, Tensor, Tensor], None]
-
-
 @dataclass(frozen=True)
 class PackedLayout:
-    """The attention of one pass over packed blocks.
-
-    keep: called with layer, block, bucket, and the bucket's keys and values (n, Hkv, P + L, D), for a cache.
-    """
+    """The attention of one pass over packed blocks."""
 
     blocks: list[Block]
-    keep: Keep | None = None
 
     def attend(
         self,
@@ -168,9 +153,7 @@ class PackedLayout:
         rule = Rule(scale, window, softcap)
         for block in self.blocks:
             middle, stop = block.start + block.prefix, block.start + block.prefix + block.own
-            q, k, v = (
-                x[block.start : middle].transpose(0, 1)[None] for x in (query, key, value)
-            )  # (1, H, P, D)
+            q, k, v = (x[block.start : middle].transpose(0, 1)[None] for x in (query, key, value))  # (1, H, P, D)
             if block.prefix:
                 out.append(_attend_prefix(q, k, v, rule))
             own_q, own_k, own_v = (_pad(x[middle:stop], block) for x in (query, key, value))
@@ -178,8 +161,6 @@ class PackedLayout:
             for bucket in block.buckets:
                 keys, values = _keys(bucket, own_k, k), _keys(bucket, own_v, v)
                 pieces.append(_attend_own(bucket, own_q, keys, values, rule))
-                if self.keep:
-                    self.keep(layer, block, bucket, keys, values)
             out.append(_repack(pieces, block))
         return out[0] if len(out) == 1 else torch.cat(out)
 

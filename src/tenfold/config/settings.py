@@ -92,7 +92,7 @@ class TrainingSettings(BaseModel):
     warmup_steps: int | None = Field(None, ge=0, description="Steps of the warm-up; beats warmup_ratio.")
     min_lr_ratio: float = Field(0.0, ge=0, le=1, description="Where the schedule ends: this times learning_rate.")
     optimizer: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "adamw_8bit", "adamw_bnb_8bit"] = Field(
-        "adamw_torch", description="Optimizer; the 8-bit ones need a GPU and bitsandbytes."
+        "adamw_torch", description="Optimizer; the 8-bit ones need the package bitsandbytes."
     )
     weight_decay: FiniteFloat = Field(0.0, ge=0, description="Decoupled weight decay.")
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="Decay of Adam's first moment.")

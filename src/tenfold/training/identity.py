@@ -59,5 +59,5 @@ def _difference(before: Any, now: Any, where: str = "") -> tuple[str, Any, Any] 
 
 
 def _shown(value: Any) -> str:
-    text = "not there" if value is None else json.dumps(value)
+    text = "unset" if value is None else json.dumps(value)
     return text if len(text) <= 80 else f"{text[:80]}..."

@@ -21,7 +21,6 @@ from tenfold.training.plan import Stage
 from tenfold.training.watch import Interrupt, Watch
 
 FULL = "full"
-NOTHING_DONE = {"best": {}, "lines": 0}
 PROMPT = {"prompt", "response", "system", "prompt_style", "labels", "data_format"}
 
 
@@ -63,7 +62,8 @@ class Job:
                 state = loop.begin(self.bank, stage, self.rows, seed=self.config.seed, mixed=False)
                 self.settle_plan(stages, state, planned)
                 watch = self.watch(number, interrupt)
-                watch.resume(checkpoints.load(found, state) if found else NOTHING_DONE)
+                if resume:
+                    watch.resume(checkpoints.load(found, state) if found else {"best": {}, "lines": 0})
                 loop.train(state, watch, self.progress)
                 interrupted = state.done < stage.steps
         self.save()

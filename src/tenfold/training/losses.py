@@ -21,17 +21,6 @@ def chunk_size(base: Base) -> int:
     return max(16, CHUNK_BYTES // (4 * int(base.model.config.get_text_config().vocab_size)))
 
 
-def head_losses(base: Base, hidden: Tensor, targets: Targets) -> Tensor:
-    """Negative log-likelihood of each target (K,), float32; hidden (T, D). No gradients."""
-    found = [
-        F.cross_entropy(logits(base.model, hidden[index]).float(), token, reduction="none")
-        for index, token in zip(
-            torch.split(targets.hidden, chunk_size(base)), torch.split(targets.token, chunk_size(base)), strict=True
-        )
-    ]
-    return torch.cat(found) if found else hidden.new_zeros(0, dtype=torch.float32)
-
-
 def backward(base: Base, hidden: Tensor, targets: Targets, scale: Tensor) -> Tensor:
     """Add the gradients of ``sum(scale * nll)`` to everything that requires one; hidden (T, D), scale (K,).
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tenfold.config.settings import TrainingSettings
-from tenfold.errors import ConfigError, MissingExtra
+from tenfold.errors import MissingExtraError
 
 
 def make(training: TrainingSettings, parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float]) -> Optimizer:
@@ -33,12 +33,12 @@ def _build(training: TrainingSettings, groups: list[dict[str, Any]]) -> Optimize
 
 
 def _bitsandbytes(groups: list[dict[str, Any]], **settings: Any) -> Optimizer:
-    if not all(parameter.is_cuda for group in groups for parameter in group["params"]):
-        raise ConfigError("optimizer: 8-bit AdamW needs a GPU; on this device use adamw_torch or adafactor")
     try:
         import bitsandbytes
     except ImportError:
-        raise MissingExtra("optimizer: 8-bit AdamW needs bitsandbytes: pip install 'tenfold[bitsandbytes]'") from None
+        raise MissingExtraError(
+            "optimizer: 8-bit AdamW needs bitsandbytes: pip install 'tenfold[bitsandbytes]'"
+        ) from None
     return bitsandbytes.optim.AdamW8bit(groups, **settings)  # type: ignore[no-any-return]
 
 

@@ -72,7 +72,7 @@ class Watch:
         """One line of ``metrics.jsonl`` for each lane's step, every ``logging_steps``."""
         step = record["step"]
         if step % self.logging_steps == 0 or step == lane.steps:
-            rate = record["pass_tokens"] / record["seconds"]
+            rate = record["pass_tokens"] / max(record["seconds"], 1e-4)
             self._write({"adapter": lane.name, **record, "tokens_per_second": round(rate, 1)})
 
     def after(self, done: int, state: State) -> bool:

@@ -16,7 +16,7 @@ def read(path: str) -> list[dict[str, Any]]:
 
     split is train (the default), validation or test; no row of one stands in another. rows is 1000
     and seed 0 where not said. Raises DataError for anything else in the path, ConfigError for an
-    unknown kind, MissingExtra where the kind's package is not installed.
+    unknown kind, MissingExtraError where the kind's package is not installed.
     """
     parts = urlsplit(path)
     options = _options(path, parts.query)

@@ -4,7 +4,7 @@ import importlib
 import zlib
 from typing import Any
 
-from tenfold.errors import DataError, MissingExtra
+from tenfold.errors import DataError, MissingExtraError
 
 SPLITS = ("train", "validation", "test")
 
@@ -22,9 +22,9 @@ def check_rows(kind: str, split: str, wanted: int, there: int) -> None:
 
 
 def load_extra(kind: str, module: str) -> Any:
-    """An optional package. Raises MissingExtra with the command that installs it."""
+    """An optional package. Raises MissingExtraError with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError:
         package = module.partition(".")[0].removesuffix("_lib")
-        raise MissingExtra(f"synthetic:{kind} needs {package}: pip install 'tenfold[demo]'") from None
+        raise MissingExtraError(f"synthetic:{kind} needs {package}: pip install 'tenfold[demo]'") from None
