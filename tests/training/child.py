@@ -1,0 +1,36 @@
+"""Train a config in a process of its own that ends at a certain call: ``child.py CONFIG TARGET COUNT SIGNAL [resume]``.
+
+TARGET is ``module:name`` of a function; after its COUNT-th call the process gets the signal.
+"""
+
+import os
+import pkgutil
+import signal
+import sys
+
+from tenfold import training
+from tenfold.config import Config
+
+
+def deadly(function, count, number):
+    def called(*arguments, **settings):
+        nonlocal count
+        found = function(*arguments, **settings)
+        count -= 1
+        if count == 0:
+            os.kill(os.getpid(), number)
+        return found
+
+    return called
+
+
+def main(config, target, count, number, *resume):
+    owner, _, name = target.rpartition("." if "." in target.partition(":")[2] else ":")
+    place = pkgutil.resolve_name(owner)
+    setattr(place, name, deadly(getattr(place, name), int(count), signal.Signals[number]))
+    finished = training.run(Config.load(config), resume=bool(resume))
+    print("interrupted" if finished.interrupted else "finished")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

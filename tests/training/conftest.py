@@ -1,0 +1,63 @@
+import json
+
+import pytest
+import yaml
+from tiny import tiny_model
+from tokens import tiny_tokenizer
+
+from tenfold.config import Config
+
+UPPER = {"path": "upper.jsonl", "eval_path": "held.jsonl", "validation_path": "held.jsonl", "prompt": "{text} -> ",
+         "response": "{answer}", "max_new_tokens": 4, "metrics": ["exact_match", "loss"]}  # fmt: skip
+SUMS = {"path": "sums.csv", "prompt": "{a}+{b}=", "response": "{c}", "num_epochs": 3, "val_set_size": 4,
+        "max_new_tokens": 4, "metrics": ["exact_match"], "lora_dropout": 0.1, "lora_r": 4}  # fmt: skip
+TOP = {"base_model": "base", "output_dir": "run", "prompt_style": "raw", "micro_batch_size": 4, "steps": 6,
+       "lora_r": 2, "learning_rate": 0.01, "interleave": "mixed", "eval_steps": 2, "save_steps": 2}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A tiny random model on disk."""
+    folder = tmp_path_factory.mktemp("models") / "base"
+    tiny_model().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def write_rows(folder):
+    words = ["ab", "cd", "ef", "gh", "ij", "kl", "mn", "op", "qr", "st", "uvw", "xyz"]
+    rows = [json.dumps({"text": word, "answer": word.upper()}) for word in words]
+    (folder / "upper.jsonl").write_text("\n".join(rows[:9]) + "\n")
+    (folder / "held.jsonl").write_text("\n".join(rows[9:]) + "\n")
+    sums = [f"{a},{b},{a + b}" for a in range(3) for b in range(4)]
+    (folder / "sums.csv").write_text("a,b,c\n" + "\n".join(sums) + "\n")
+
+
+@pytest.fixture
+def project(tmp_path, tiny_folder):
+    """Make a config of two tasks, ``upper`` and ``sums``, with their rows; keywords change its top.
+
+    upper, sums: more settings of the task, None takes it out. name: of the YAML and of the run's folder.
+    """
+    (tmp_path / "base").symlink_to(tiny_folder)
+    write_rows(tmp_path)
+
+    def make(name="run", upper=(), sums=(), **top):
+        given = {"upper": upper, "sums": sums}
+        tasks = {
+            key: {**own, **dict(given[key])}
+            for key, own in (("upper", UPPER), ("sums", SUMS))
+            if given[key] is not None
+        }
+        settings = {
+            **TOP,
+            "output_dir": str(tmp_path / name),
+            "base_model": str(tmp_path / "base"),
+            **top,
+            "tasks": tasks,
+        }
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({key: value for key, value in settings.items() if value is not None}))
+        return Config.load(path)
+
+    return make
