@@ -11,7 +11,7 @@ UPPER = {"path": "upper.jsonl", "eval_path": "held.jsonl", "validation_path": "h
          "response": "{answer}", "max_new_tokens": 4, "metrics": ["exact_match", "loss"]}  # fmt: skip
 SUMS = {"path": "sums.csv", "prompt": "{a}+{b}=", "response": "{c}", "num_epochs": 3, "val_set_size": 4,
         "max_new_tokens": 4, "metrics": ["exact_match"], "lora_dropout": 0.1, "lora_r": 4}  # fmt: skip
-TOP = {"base_model": "base", "output_dir": "run", "prompt_style": "raw", "micro_batch_size": 4, "steps": 6,
+TOP = {"prompt_style": "raw", "micro_batch_size": 4, "steps": 6,
        "lora_r": 2, "learning_rate": 0.01, "interleave": "mixed", "eval_steps": 2, "save_steps": 2}  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def write_rows(folder):
 def project(tmp_path, tiny_folder):
     """Make a config of two tasks, ``upper`` and ``sums``, with their rows; keywords change its top.
 
-    upper, sums: more settings of the task, None takes it out. name: of the YAML and of the run's folder.
+    upper, sums: more settings of the task. name: of the YAML and of the run's folder. None takes a setting away.
     """
     (tmp_path / "base").symlink_to(tiny_folder)
     write_rows(tmp_path)
@@ -45,19 +45,17 @@ def project(tmp_path, tiny_folder):
     def make(name="run", upper=(), sums=(), **top):
         given = {"upper": upper, "sums": sums}
         tasks = {
-            key: {**own, **dict(given[key])}
+            key: filled({**own, **dict(given[key])})
             for key, own in (("upper", UPPER), ("sums", SUMS))
             if given[key] is not None
         }
-        settings = {
-            **TOP,
-            "output_dir": str(tmp_path / name),
-            "base_model": str(tmp_path / "base"),
-            **top,
-            "tasks": tasks,
-        }
+        paths = {"output_dir": str(tmp_path / name), "base_model": str(tmp_path / "base")}
         path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({key: value for key, value in settings.items() if value is not None}))
+        path.write_text(yaml.safe_dump(filled({**TOP, **paths, **top, "tasks": tasks}), sort_keys=False))
         return Config.load(path)
 
     return make
+
+
+def filled(settings):
+    return {key: value for key, value in settings.items() if value is not None}

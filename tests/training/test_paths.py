@@ -11,7 +11,7 @@ from tenfold.adapters.lora import Config
 from tenfold.base import probe
 from tenfold.base.layout import Row
 from tenfold.errors import ModelError
-from tenfold.training import passes
+from tenfold.training import losses, passes
 from tenfold.training.passes import Part
 
 SETS = {
@@ -111,6 +111,21 @@ def test_parts_of_one_lane_in_several_passes_add_up(path):
     cut = [[rows[:2], rows[2:7]], [rows[7:]]]
     outcomes = [passes.run(bank, [Part(0, compose("a"), part, share) for part in parts]) for parts in cut]
     assert sum(outcome.losses[0] for outcome in outcomes) == pytest.approx(loss, rel=1e-5)
+    lanes.close(lanes.take_gradients(bank, "a"), gradients)
+
+
+def test_logits_are_made_a_chunk_at_a_time_where_there_is_a_label(monkeypatch):
+    bank = make_bank("gemma2", "a")
+    rows = [*SETS["template"], *SETS["everything"], *SETS["nothing in common"]]
+    loss, gradients = truth(bank, "a", rows)
+    lanes.require_gradients(bank, "a")
+    seen, plain = [], losses.logits
+    monkeypatch.setattr(losses, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(losses, "logits", lambda model, hidden: seen.append(len(hidden)) or plain(model, hidden))
+    outcome = passes.run(bank, [whole(0, "a", rows)])
+    assert sum(seen) == supervised(rows)
+    assert max(seen) == 16
+    assert outcome.losses[0] == pytest.approx(loss, rel=1e-5)
     lanes.close(lanes.take_gradients(bank, "a"), gradients)
 
 
