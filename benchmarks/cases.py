@@ -35,7 +35,7 @@ CASES = {
 
 
 def make(name: str, data: Path, *, batch: int, steps: int, base_model: str = BASE_MODEL) -> Config:
-    """A case's config: so many optimizer steps of so many rows, fp32 on the CPU, without dropout."""
+    """A case's config: so many optimizer steps of so many rows, an epoch; fp32 on the CPU, without dropout."""
     case = CASES[name]
     settings: dict[str, object] = {
         "base_model": base_model,
@@ -45,6 +45,7 @@ def make(name: str, data: Path, *, batch: int, steps: int, base_model: str = BAS
         "optimizer": "adamw_torch_fused",
         "micro_batch_size": batch,
         "steps": steps,
+        f"tasks.{TASK}.max_rows": batch * steps,
         f"tasks.{TASK}.path": str((data / "mnli" / "train.jsonl").resolve()),
         f"tasks.{TASK}.eval_sets": None,
         **case.settings,

@@ -33,7 +33,8 @@ Times = dict[str, list[float]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and keep ``results/mixed.json``."""
     options = parse(arguments)
-    config = cases.make("linear", options.data, batch=options.batch, steps=1, base_model=options.base_model)
+    most = max(options.batch, options.requests)
+    config = cases.make("linear", options.data, batch=most, steps=1, base_model=options.base_model)
     bank = Bank(base.load(config.base_model))
     task = config.task(cases.TASK)
     for i in range(max(COUNTS)):

@@ -1,0 +1,92 @@
+import cases
+import flops
+import memory
+import mixed
+import ours
+import pytest
+import quality
+import torch
+import torch.nn.functional as F
+import training
+
+from tenfold import base
+from tenfold.adapters import Bank
+
+
+@pytest.mark.parametrize("name", cases.CASES)
+def test_both_sides_have_the_same_losses(name, data, tiny_base):
+    options = training.parse(["--data", str(data), "--smoke", "--base-model", str(tiny_base)])
+    options.steps = 2
+    found = training.measure(name, options)
+    assert len(found.tenfold.losses) == len(found.peft.losses) == 3
+    assert found.difference < 1e-5
+    assert found.tenfold.losses[0] != found.tenfold.losses[1]
+    line = found.summary()
+    assert line["ratio"] == pytest.approx(line["tenfold_examples_per_second"] / line["peft_examples_per_second"])
+    assert line["tenfold_tokens_per_step"] < line["peft_tokens_per_step"]
+    assert 0 < line["share_of_peak"] < 1
+
+
+def test_only_the_fewshot_prompt_has_worked_examples(data):
+    prompts = {name: cases.make(name, data, batch=2, steps=1).task("mnli").task.prompt for name in cases.CASES}
+    assert prompts["mnli"] == prompts["everything"] == prompts["linear"]
+    assert prompts["fewshot"].endswith(prompts["mnli"])
+    assert [prompts["fewshot"].count(f"### Label: {label}\n") for label in (0, 1, 2)] == [1, 1, 1]
+
+
+def test_operations_of_products_in_place_and_of_attention():
+    a, b, c = torch.ones(4, 3), torch.ones(3, 5), torch.zeros(4, 5)
+    q, k = torch.randn(2, 3, 8, 16, requires_grad=True), torch.randn(2, 3, 12, 16, requires_grad=True)
+    with flops.counter() as counted:
+        c.addmm_(a, b)
+    assert counted.get_total_flops() == 2 * 4 * 3 * 5
+    with flops.counter() as counted:
+        F.scaled_dot_product_attention(q, k, k).sum().backward()
+    assert counted.get_total_flops() == 7 * 2 * (2 * 3 * 8 * 12 * 16)  # two products forward, five backward
+    with flops.counter() as counted:
+        F.scaled_dot_product_attention(q, q, q, is_causal=True)
+    assert counted.get_total_flops() == 2 * 2 * (2 * 3 * 16) * (8 * 9 // 2)
+
+
+def test_operations_of_a_step_are_those_of_its_matrices(data, tiny_base):
+    """Frozen matrices: once forward, once backward. The adapters' own: three times, but for the first layer,
+    whose input wants no gradient."""
+    config = cases.make("mnli", data, batch=2, steps=1, base_model=str(tiny_base))
+    bank = Bank(base.load(config.base_model))
+    state = ours.begin(config, bank, ours.encode(config, bank.base))
+    counted, log = training.count(state, 0), ours.Log()
+    ours.step(state, log)
+    tokens, supervised = log.records[0]["pass_tokens"], log.records[0]["supervised_tokens"]
+    layers = [m for name, m in bank.base.model.named_modules() if isinstance(m, torch.nn.Linear) and "head" not in name]
+    frozen = sum(m.weight.numel() for m in layers)
+    first = sum(m.weight.numel() for name, m in bank.base.model.named_modules()
+                if name in ("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.k_proj",
+                            "model.layers.0.self_attn.v_proj"))  # fmt: skip
+    adapters = sum(p.numel() for p in bank.parameters("mnli").values())
+    least = 2 * tokens * (2 * frozen - first + 2 * adapters)
+    head = 2 * 2 * supervised * bank.base.model.lm_head.weight.numel()
+    attention = counted - least - head
+    pairs = tokens**2 * bank.base.model.config.hidden_size * len(bank.base.model.model.layers)
+    assert 0 < attention < 7 * 2 * 2 * pairs + 2 * tokens * adapters
+
+
+@pytest.mark.parametrize("side", memory.SIDES)
+def test_memory_is_more_after_training(side, data, tiny_base):
+    found = memory.measure(side, "mnli", data, 2, 1, str(tiny_base))
+    assert found["peak"] >= found["loaded"] > 0
+
+
+def test_one_more_adapter(data, tiny_base, capsys):
+    assert mixed.main(["--data", str(data), "--smoke", "--base-model", str(tiny_base)]) == 0
+    assert '"decoding_over_base": 1.0' in capsys.readouterr().out
+
+
+def test_quality_beside_peft(data, tiny_base, capsys):
+    assert quality.main(["--data", str(data), "--smoke", "--peer", "--base-model", str(tiny_base)]) == 0
+    assert "tenfold is not distinguishable from peft" in capsys.readouterr().out
+
+
+def test_quality_without_an_earlier_peer_says_so(data, tiny_base, tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "CASES", tmp_path / "none.csv")
+    with pytest.raises(SystemExit, match="run once with --peer"):
+        quality.main(["--data", str(data), "--base-model", str(tiny_base)])

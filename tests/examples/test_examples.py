@@ -1,0 +1,89 @@
+import importlib.util
+import pathlib
+import re
+
+import pytest
+
+import tenfold
+from tenfold import runs
+from tenfold.config import Config
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIGS = sorted(path.relative_to(ROOT / "examples") for path in (ROOT / "examples").rglob("*.yaml"))
+FLORA = """
+You are given a premise and a hypothesis below. If the premise entails the
+hypothesis, return 0. If the premise contradicts the hypothesis, return 2.
+Otherwise, if the premise does neither, return 1.
+
+### Premise: {premise}
+
+### Hypothesis: {hypothesis}
+
+### Label: {label}
+"""
+QUICK = ["steps=1", "micro_batch_size=2", "dtype=float32", "device=cpu"]
+
+
+def load(path, base, *settings):
+    return Config.load(path, [f"base_model={base}", f"output_dir={path.parent / 'run'}", *QUICK, *settings])
+
+
+def test_every_example_has_a_readme():
+    folders = [path for path in (ROOT / "examples").iterdir() if path.is_dir() and path.name not in ("data", "runs")]
+    assert folders
+    assert all((folder / "README.md").is_file() for folder in folders)
+
+
+@pytest.mark.parametrize("name", CONFIGS, ids=str)
+def test_an_example_finds_its_rows(name, examples):
+    for task in runs.load_tasks(Config.load(examples / name)):
+        assert all(task.eval_sets.values())
+        assert task.train or not task.settings.train
+
+
+def test_mnli_is_floras_prompt_to_the_character(examples):
+    [task] = runs.load_tasks(Config.load(examples / "mnli" / "mnli.yaml"))
+    assert list(task.eval_sets) == ["matched"]
+    for one in task.train[:50]:
+        row = {**one.columns, "label": task.settings.labels[one.columns["label"]]}
+        assert one.prompt + one.response == FLORA.format(**row)
+
+
+def test_alpaca_takes_its_targets_from_a_file(examples):
+    config = Config.load(examples / "alpaca" / "alpaca.yaml")
+    assert config.task("alpaca").adapter.lora_target_modules == ["q_proj", "k_proj", "v_proj", "o_proj"]
+    [task] = runs.load_tasks(config)
+    assert task.train[0].prompt.startswith("### Instruction:\n")
+    assert (len(task.train), len(task.eval_sets["eval"])) == (440, 60)
+
+
+@pytest.mark.parametrize("name", ["mnli", "sst2", "alpaca"])
+def test_an_example_trains_and_measures(name, examples, tiny_base):
+    few = {"alpaca": ["max_rows=6", "val_set_size=2"]}.get(name, ["max_rows=4"])
+    settings = [f"tasks.{name}.{setting}" for setting in (*few, "eval_max_rows=2")]
+    short = [] if name == "sst2" else [f"tasks.{name}.max_new_tokens=4"]
+    finished = tenfold.train(load(examples / name / f"{name}.yaml", tiny_base, *settings, *short))
+    found = {one.adapter for one in finished.results}
+    assert found == {"base", name}
+
+
+def compare_module():
+    place = ROOT / "examples" / "lora_vs_full" / "compare.py"
+    spec = importlib.util.spec_from_file_location("compare", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_lora_beside_full_finetuning(examples, tiny_base, tmp_path, monkeypatch, capsys):
+    compare = compare_module()
+    monkeypatch.setattr(compare, "__file__", str(examples / "lora_vs_full" / "compare.py"))
+    out = tmp_path / "out"
+    assert compare.main(["--smoke", "--out", str(out), "--set", f"base_model={tiny_base}"]) == 0
+    lines = (out / "table.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in lines if re.match(r"\| (LoRA|full) ", line)] == ["| LoRA", "| full"]
+    tasks = [line.split(" | ")[0] for line in lines[-4:]]
+    assert tasks == ["| mnli", "| sst2", "| instructions", "| text"]
+    assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "against the base" in capsys.readouterr().out
