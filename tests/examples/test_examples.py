@@ -87,3 +87,20 @@ def test_lora_beside_full_finetuning(examples, tiny_base, tmp_path, monkeypatch,
     assert tasks == ["| mnli", "| sst2", "| instructions", "| text"]
     assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert "against the base" in capsys.readouterr().out
+
+
+def test_the_readme_has_a_config_that_works(tmp_path):
+    text = (ROOT / "README.md").read_text("utf-8")
+    [block] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "intents.yaml").write_text(block)
+    (tmp_path / "intents.csv").write_text("text,label\n" + "where is my parcel?,delivery\n" * 20)
+    config = Config.load(tmp_path / "intents.yaml")
+    [task] = runs.load_tasks(config)
+    assert (len(task.train), len(task.eval_sets["eval"])) == (18, 2)
+    assert str(config.output_dir) == "runs/intents"
+
+
+def test_every_file_that_a_readme_links_to_is_there():
+    for page in [ROOT / "README.md", *(ROOT / "examples").rglob("README.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
