@@ -44,9 +44,7 @@ def tiny_config(family: str):
 def tiny_model(family: str = "llama", seed: int = 0, spread: float = 3.0):
     """A random model in fp32. Weights are spread wider than at birth, so that attention matters."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(
-        tiny_config(family), dtype=torch.float32, attn_implementation="eager"
-    )
+    model = AutoModelForCausalLM.from_config(tiny_config(family), dtype=torch.float32, attn_implementation="eager")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 2 and "embed" not in name and "wte" not in name:

@@ -1,7 +1,7 @@
 """A run, opened for use: its base, its adapters in a bank, its tasks; measured and asked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,8 @@ from tenfold.adapters import BASE, Bank, Composition, compose
 from tenfold.base.chat import end_of_turn
 from tenfold.config import Config
 from tenfold.errors import ConfigError, RunError, nearest
-from tenfold.evaluate import BASE_LABEL, Item, Result
+from tenfold.evaluate import BASE_LABEL, CaseSet, Item, Result
+from tenfold.evaluate.cases import case_file, read_cases
 from tenfold.generate import Engine, Request, Sampling
 from tenfold.progress import SILENT, Progress
 from tenfold.store import RunFolder
@@ -23,6 +24,7 @@ from tenfold.tasks.settings import TaskSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MOST_NEW_TOKENS = 128
+FULL = "full"
 
 
 @dataclass
@@ -64,7 +66,19 @@ class Run:
         compositions = {name: self.composition(name) for name in adapters or ()}
         items = measure_items(chosen, self.bank, compositions or None)
         sets = evaluate.evaluate(self.bank, items, progress=progress)
+        if self.folder.base.is_dir():
+            sets = self._before(sets) + as_full(sets)
         return evaluate.save(self.folder.path, sets, seed=self.config.seed)
+
+    def _before(self, sets: Sequence[CaseSet]) -> list[CaseSet]:
+        """The same cases as the base answered them before it was trained, where the run kept them."""
+        found = []
+        for one in sets:
+            path = case_file(self.folder.cases, one.task, BASE_LABEL)
+            cases = [case for case in read_cases(path) if case.split == one.split] if path.exists() else []
+            if len(cases) == len(one.cases):
+                found.append(replace(one, cases=cases))
+        return found
 
     def generate(
         self,
@@ -96,11 +110,11 @@ def load(path: str | Path, *, progress: Progress = SILENT) -> Run:
     """Open a run folder: its base and all of its adapters. Raises RunError for a folder that is none."""
     folder = RunFolder.open(Path(path))
     config = Config.load(folder.config, require_files=False)
-    trained = folder.path / "base"
-    bank = Bank(load_base(config, str(trained) if trained.is_dir() else config.base_model, progress))
+    trained = folder.base.is_dir()
+    bank = Bank(load_base(config, str(folder.base) if trained else config.base_model, progress))
     for name, place in folder.adapters().items():
         store.load(bank, place, name)
-    if not bank.adapters and not trained.is_dir():
+    if not bank.adapters and not trained:
         raise RunError(f"{folder.path} has no adapters yet; go on with: tenfold train CONFIG --resume")
     return Run(folder, config, bank)
 
@@ -134,6 +148,11 @@ def measure_items(chosen: Sequence[Task], bank: Bank, others: Mapping[str, Compo
             for label, composition in {BASE_LABEL: BASE, **(own if others is None else others)}.items():
                 items.append(Item(task, split, label, composition))
     return items
+
+
+def as_full(sets: Sequence[CaseSet]) -> list[CaseSet]:
+    """Cases of a base that was trained itself, told apart from those of the base as it came."""
+    return [replace(one, adapter=FULL, composition=((FULL, 1.0),)) if not one.composition else one for one in sets]
 
 
 def make_request(given: str | Mapping[str, str], settings: TaskSettings) -> Prompt:

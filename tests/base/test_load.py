@@ -81,9 +81,7 @@ def test_an_unknown_hub_id_fails_soon_with_all_that_was_tried(tmp_path):
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "HF_HUB_OFFLINE": "0",
     }
-    run = subprocess.run(
-        [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True
-    )
+    run = subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout == (
         f"cannot find base model 'nobody/no-such-model': no folder {tmp_path}/nobody/no-such-model; "
@@ -168,9 +166,7 @@ def test_weights_that_lack_a_tensor(folder):
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    assert "lacks 1 tensors that LlamaForCausalLM has, e.g. model.layers.1.mlp.up_proj.weight" in refusal(
-        folder
-    )
+    assert "lacks 1 tensors that LlamaForCausalLM has, e.g. model.layers.1.mlp.up_proj.weight" in refusal(folder)
 
 
 def test_weights_of_another_width(folder):

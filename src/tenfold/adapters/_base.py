@@ -75,9 +75,13 @@ class Adapter(nn.Module, ABC):
 
 
 class Kind(Protocol):
-    """A module in this folder. PEFT_TYPE: its ``peft_type`` in adapter_config.json; kinds may share one."""
+    """A module in this folder. PEFT_TYPE: its ``peft_type`` in adapter_config.json; kinds may share one.
+
+    TRAINING: the settings that matter in training only: they don't change what a trained adapter computes.
+    """
 
     PEFT_TYPE: str
+    TRAINING: tuple[str, ...]
     Config: type[BaseModel]
     Adapter: type[Adapter]
 

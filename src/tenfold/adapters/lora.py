@@ -16,6 +16,7 @@ from tenfold.adapters._base import Dropout, Layer, LowRank
 from tenfold.errors import AdapterError
 
 PEFT_TYPE = "LORA"
+TRAINING = ("lora_dropout", "loraplus_lr_ratio")
 
 
 class Config(BaseModel):

@@ -17,19 +17,27 @@ _FAULTS = (
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Silence transformers; an error within becomes ``ModelError("cannot read {what}: reason")``."""
+def quiet() -> Iterator[None]:
+    """transformers draws no bars and says nothing."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
     try:
         yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Silence transformers; an error within becomes ``ModelError("cannot read {what}: reason")``."""
+    try:
+        with quiet():
+            yield
     except ModelError:
         raise
     except _FAULTS as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(f"cannot read {what}: {lines[0]}") from error
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

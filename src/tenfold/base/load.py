@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from tenfold.base import hub, wheels
-from tenfold.base.calls import reading
+from tenfold.base.calls import quiet, reading
 from tenfold.base.fingerprint import fingerprint
 from tenfold.base.model import Base
 from tenfold.errors import ModelError
@@ -54,6 +54,13 @@ def load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """Only the tokenizer of what ``load`` loads; raises what that raises."""
     return _tokenizer(name, _find(name, cache_dir, progress))
+
+
+def save(base: Base, folder: pathlib.Path) -> None:
+    """Write model and tokenizer as a folder that transformers (and ``load``) reads."""
+    with quiet():
+        base.model.save_pretrained(folder)
+        base.tokenizer.save_pretrained(folder)
 
 
 def _check_device(device: str | torch.device) -> None:

@@ -1,6 +1,8 @@
 """Adapters on disk in PEFT's format: saved whole, and loaded only where every tensor fits."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel
@@ -36,9 +38,11 @@ def save(bank: Bank, name: str, folder: Path, described: card.Card) -> None:
         (work / card.NAME).write_bytes(documents.text(described))
 
 
-def load(bank: Bank, folder: Path, name: str | None = None) -> str:
+def load(bank: Bank, folder: Path, name: str | None = None, training: Mapping[str, Any] | None = None) -> str:
     """Put an adapter from disk into the bank, in float32, under a name (the folder's own unless given).
 
+    training: settings of a task that trains it further; those that only matter in training (dropout, factors on
+    the learning rate) hold, those that make the adapter what it is come from the file.
     Raises AdapterError, and leaves the bank as it was, for a folder that is broken, of another base model,
     or whose tensors are not exactly those that its settings ask for on this base.
     """
@@ -48,6 +52,9 @@ def load(bank: Bank, folder: Path, name: str | None = None) -> str:
     name = name or folder.resolve().name
     try:
         kind, config = peft.kind(settings)
+        if training:
+            own: Kind = plugins.find("tenfold.adapters", kind)
+            config = config.model_copy(update={key: training[key] for key in own.TRAINING if key in training})
         layers = peft.layers(bank.base.model, settings)
         values = _read(_file(folder), _shapes(kind, config, layers))
     except AdapterError as error:

@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / CONFIG
 
     @property
+    def base(self) -> Path:
+        """The base, where the run trained it itself."""
+        return self.path / "base"
+
+    @property
     def cases(self) -> Path:
         """Where every evaluated case is kept."""
         return self.path / "cases"

@@ -1,10 +1,10 @@
 """A run under way: what is written to its folder, in which order."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from tenfold import evaluate, runs, store
+from tenfold import base, evaluate, runs, store
 from tenfold.adapters import Bank
 from tenfold.base.head import checkpointing
 from tenfold.base.layout import Row
@@ -20,7 +20,6 @@ from tenfold.training.loop import State
 from tenfold.training.plan import Stage
 from tenfold.training.watch import Interrupt, Watch
 
-FULL = "full"
 PROMPT = {"prompt", "response", "system", "prompt_style", "labels", "data_format"}
 
 
@@ -43,7 +42,7 @@ class Job:
     @property
     def full(self) -> bool:
         """Whether the base itself is trained."""
-        return any(task.adapter_kind == FULL for task in self.config.tasks.values())
+        return any(task.adapter_kind == runs.FULL for task in self.config.tasks.values())
 
     def measure_before(self) -> list[CaseSet]:
         """The untouched base on every task, where training will change it."""
@@ -126,16 +125,14 @@ class Job:
     def save_base(self) -> None:
         """Write the base where it was trained, as transformers reads it."""
         if self.full:
-            with store.atomic.folder(self.folder.path / "base") as work:
-                self.bank.base.model.save_pretrained(work)
-                self.bank.base.tokenizer.save_pretrained(work)
+            with store.atomic.folder(self.folder.base) as work:
+                base.save(self.bank.base, work)
 
     def finish(self, before: list[CaseSet]) -> list[Result]:
         """Evaluate every task, keep the cases, and write the adapters' metrics onto their cards."""
         if self.full:
             items = runs.measure_items(self.tasks, self.bank, {})
-            after = evaluate.evaluate(self.bank, items, progress=self.progress)
-            sets = before + [replace(one, adapter=FULL, composition=((FULL, 1.0),)) for one in after]
+            sets = before + runs.as_full(evaluate.evaluate(self.bank, items, progress=self.progress))
         else:
             sets = evaluate.evaluate(self.bank, runs.measure_items(self.tasks, self.bank), progress=self.progress)
         results = evaluate.save(self.folder.path, sets, seed=self.config.seed)

@@ -1,5 +1,6 @@
 """The loop: side by side, step by step, every lane by its own count, schedule and optimizer."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any, Protocol
 from tenfold.adapters import Bank
 from tenfold.adapters.composition import Composition
 from tenfold.base.layout import Row
+from tenfold.errors import RunError
 from tenfold.progress import SILENT, Progress
 from tenfold.training import learner as learners_
 from tenfold.training import passes
@@ -82,6 +84,10 @@ def step(state: State, hooks: Hooks) -> dict[str, float]:
         lane = state.batches[i].lane
         record: dict[str, Any] = {"step": number + 1, "epoch": round(state.batches[i].epoch(number + 1), 4)}
         record["loss"] = found[lane.name] = sum(o.losses.get(i, 0.0) for o in outcomes)
+        if not math.isfinite(found[lane.name]):
+            raise RunError(
+                f"the loss of {lane.name!r} is {found[lane.name]} at step {number + 1}; lower its learning_rate"
+            )
         for learner in state.learners:
             if learner.lane is lane:
                 rate, norm = learner.step(number)

@@ -17,7 +17,7 @@ from tenfold.store import RunFolder
 from tenfold.tasks import Task, encode_all
 from tenfold.tasks.examples import Example
 from tenfold.training import plan
-from tenfold.training.job import FULL, Job
+from tenfold.training.job import Job
 from tenfold.training.plan import Stage
 
 Rows = dict[str, list[Row]]
@@ -81,15 +81,16 @@ def _install(config: Config, bank: Bank) -> None:
     for name, task in config.tasks.items():
         if task.task.adapter_path:
             _bring(config, bank, name, task.task.adapter_path)
-        elif task.task.train and task.adapter_kind != FULL:
+        elif task.task.train and task.adapter_kind != runs.FULL:
             bank.add(name, task.adapter_kind, task.adapter, seed=config.seed)
 
 
 def _bring(config: Config, bank: Bank, name: str, path: str) -> None:
-    if config.task(name).adapter_kind == FULL:
+    if config.task(name).adapter_kind == runs.FULL:
         raise ConfigError(f"tasks.{name}.adapter_path: with adapter full the base itself is trained, without adapters")
     try:
-        store.load(bank, config.folder / path, name)
+        given = config.task(name).adapter
+        store.load(bank, config.folder / path, name, training=given.model_dump() if given else {})
     except AdapterError as error:
         raise AdapterError(f"tasks.{name}.adapter_path: {error}") from None
 
