@@ -6,7 +6,7 @@ import sys
 import datasets
 import pytest
 
-from tenfold.errors import ConfigError, DataError, MissingExtra
+from tenfold.errors import ConfigError, DataError, MissingExtraError
 from tenfold.tasks import synthetic
 from tenfold.tasks.settings import SourceSettings
 from tenfold.tasks.sources import read
@@ -132,5 +132,5 @@ def test_a_wrong_path_is_one_clear_line(path, error, message):
 
 def test_a_missing_package_names_the_command(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faker", None)
-    with pytest.raises(MissingExtra, match=r"synthetic:contacts needs faker: pip install 'tenfold\[demo\]'"):
+    with pytest.raises(MissingExtraError, match=r"synthetic:contacts needs faker: pip install 'tenfold\[demo\]'"):
         synthetic.read("synthetic:contacts")
