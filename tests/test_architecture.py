@@ -86,13 +86,13 @@ def test_no_module_imports_itself_through_others():
 
 @pytest.mark.parametrize("path", [path for path in FILES if path != SOURCE / "__init__.py"], ids=module_name)
 def test_functions_import_nothing_but_optional_extras(path):
-    """An extra's import stands in a function only to become a MissingExtra error. tenfold/__init__ is the front
+    """An extra's import stands in a function only to become a MissingExtraError. tenfold/__init__ is the front
     door: what it shows is loaded when it is used, so that the command line's help costs no torch."""
     for function in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             inner = [node for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)]
             names = [ast.unparse(node) for node in inner]
-            assert not inner or "MissingExtra" in ast.unparse(function), f"{path}: {function.name}: {names}"
+            assert not inner or "MissingExtraError" in ast.unparse(function), f"{path}: {function.name}: {names}"
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
