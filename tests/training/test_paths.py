@@ -116,13 +116,23 @@ def test_logits_are_made_a_chunk_at_a_time_where_there_is_a_label(monkeypatch):
     loss, gradients = truth(bank, "a", rows)
     lanes.require_gradients(bank, "a")
     seen, plain = [], losses.logits
-    monkeypatch.setattr(losses, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(losses, "CPU_CHUNK_BYTES", 0)
     monkeypatch.setattr(losses, "logits", lambda model, hidden: seen.append(len(hidden)) or plain(model, hidden))
     outcome = passes.run(bank, [whole(0, "a", rows)])
     assert sum(seen) == supervised(rows)
     assert max(seen) == 16
     assert outcome.losses[0] == pytest.approx(loss, rel=1e-5)
     lanes.close(lanes.take_gradients(bank, "a"), gradients)
+
+
+def test_logits_become_the_gradient_of_their_loss():
+    torch.manual_seed(0)
+    logits, token, factor = torch.randn(9, 50) * 5, torch.randint(50, (9,)), torch.rand(9)
+    plain = logits.clone().requires_grad_()
+    nll = torch.nn.functional.cross_entropy(plain, token, reduction="none")
+    (nll * factor).sum().backward()
+    torch.testing.assert_close(losses.into_gradient(logits, token, factor), nll.detach())
+    torch.testing.assert_close(logits, plain.grad)
 
 
 def test_a_shared_prefix_is_run_once_and_counts_for_every_row():

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from tenfold.base import Base
 from tenfold.config import TrainingSettings
-from tenfold.training.losses import CHUNK_BYTES
+from tenfold.training.losses import chunk_bytes
 from tenfold.training.plan import Lane
 
 OPTIMIZER_BYTES = {"adafactor": 0, "adamw_8bit": 2, "adamw_bnb_8bit": 2}  # a parameter; Adam's two moments are 8
-HEAD_COPIES = 4  # logits, their softmax, their gradients and the labels' share of them, a chunk at a time
+HEAD_COPIES = 2  # logits that become their gradients, and one more where they are not float32
 
 
 def weights(base: Base) -> int:
@@ -35,4 +35,4 @@ def activations(lane: Lane, lengths: Mapping[str, Sequence[int]], base: Base, ch
     keys = width * (getattr(config, "num_key_value_heads", None) or heads) // heads
     layer = 12 * width + 4 * (getattr(config, "intermediate_size", None) or 4 * width) + 4 * keys
     floats = (2 * layer + config.num_hidden_layers * width) if checkpointed else config.num_hidden_layers * layer
-    return int(tokens * floats * base.dtype.itemsize + HEAD_COPIES * CHUNK_BYTES)
+    return int(tokens * floats * base.dtype.itemsize + HEAD_COPIES * chunk_bytes(base))

@@ -1,24 +1,29 @@
 """Cross entropy where there is a label, a chunk of positions at a time, straight into gradients.
 
 The logits of all supervised positions at once would be the largest tensor of a step (V is 49,152 or more), so
-each chunk goes through the head, gives its loss and its gradient on the hidden states, and is forgotten. The
-backbone's backward pass then runs once, from the collected gradient.
+each chunk goes through the head, becomes the gradient of its loss in place, and is forgotten. The backbone's
+backward pass then runs once, from the collected gradient.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tenfold.base.head import logits
 from tenfold.base.model import Base
 from tenfold.base.pack import Targets
 
-CHUNK_BYTES = 64 << 20
+CPU_CHUNK_BYTES = 24 << 20  # below 32 MiB, from where glibc fetches every block from the system anew
+CHUNK_BYTES = 256 << 20
 
 
 def chunk_size(base: Base) -> int:
-    """Positions whose float32 logits take about CHUNK_BYTES."""
-    return max(16, CHUNK_BYTES // (4 * int(base.model.config.get_text_config().vocab_size)))
+    """Positions whose float32 logits take about ``chunk_bytes``."""
+    return max(16, chunk_bytes(base) // (4 * int(base.model.config.get_text_config().vocab_size)))
+
+
+def chunk_bytes(base: Base) -> int:
+    """What the base's device does well with."""
+    return CPU_CHUNK_BYTES if base.device.type == "cpu" else CHUNK_BYTES
 
 
 def backward(base: Base, hidden: Tensor, targets: Targets, scale: Tensor) -> Tensor:
@@ -32,9 +37,21 @@ def backward(base: Base, hidden: Tensor, targets: Targets, scale: Tensor) -> Ten
         *(torch.split(x, size) for x in (targets.hidden, targets.token, scale)), strict=True
     ):
         part = hidden.detach()[index].requires_grad_()
-        losses = F.cross_entropy(logits(base.model, part).float(), token, reduction="none")
-        (losses * factor).sum().backward()
+        out = logits(base.model, part)
+        own = out.detach().float()
+        found.append(into_gradient(own, token, factor))
+        out.backward(own.to(out.dtype))  # type: ignore[no-untyped-call]
         gradient.index_add_(0, index, part.grad)  # type: ignore[arg-type]
-        found.append(losses.detach())
     hidden.backward(gradient)  # type: ignore[no-untyped-call]
     return torch.cat(found)
+
+
+def into_gradient(logits: Tensor, token: Tensor, factor: Tensor) -> Tensor:
+    """The nll (K,) of each row of float32 logits (K, V), which become factor * (softmax - one at its token)."""
+    rows = torch.arange(len(token), device=token.device)
+    logits -= logits.amax(-1, keepdim=True)
+    right = logits[rows, token]
+    total = logits.exp_().sum(-1)
+    logits *= (factor / total)[:, None]
+    logits[rows, token] -= factor
+    return total.log() - right

@@ -13,26 +13,20 @@ from typing import Any
 from tenfold.tasks.synthetic._splits import check_rows, load_extra, split_of
 
 KEYS = ("name", "email", "phone", "city")
-LOCALES = ("en_US", "de_DE", "fr_FR", "nl_NL", "es_ES", "sv_SE")  # it_IT has its cities in a set: no fixed order
-LONGEST = 20
+LOCALES = ("en_US", "en_GB", "en_AU", "de_DE", "nl_NL")
+LONGEST = 16
 MOST = 50_000  # far fewer than there are names, so that new ones are found quickly
-DOMAINS = ("example.com", "example.org", "example.net", "mail.example")
-MAILBOXES = ("{first}.{last}", "{first}", "{initial}{last}", "{last}")
+DOMAINS = ("example.com", "example.org", "example.net")
+MAILBOXES = ("{first}.{last}", "{initial}{last}")
 TEXTS = (
     "{name}, {city}, {phone}",
     "{name}, tel. {phone}, {city}",
     "{name} <{email}>, {city}",
     "{name} in {city}: {email}",
     "Call {name} on {phone}.",
-    "Call {phone} and ask for {name} from {city}.",
     "Please write to {name} at {email}.",
-    "My name is {name}, I live in {city}, my number is {phone}.",
-    "{last}, {first} ({city}), {email}",
-    "{last}, {first} - {phone}",
-    "Contact: {name}, {email}, {phone}",
-    "You can reach {name} by phone ({phone}) or mail ({email}).",
-    "{email} is the address of {name}, {city}.",
-    "Greetings from {city}, {name} ({email})",
+    "{name}, {phone}, {email}",
+    "Greetings from {city}, {name} ({phone})",
 )
 
 
