@@ -36,8 +36,11 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Beside the usual loop, on a quiet machine: about an hour and a half on two cores; needs examples/data.
 benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/mixed.py
+	$(BIN)/python benchmarks/quality.py --peer
 	$(BIN)/python benchmarks/report.py
 
 docs: $(STAMP)
