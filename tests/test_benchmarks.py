@@ -84,3 +84,7 @@ def test_check_finds_a_stale_page(tmp_path, monkeypatch, capsys):
     assert report.main() == 0
     record.record("a", {"ratio": 3}, "a", tmp_path)
     assert report.main() == 1
+
+
+def test_the_page_in_docs_is_made_from_the_results_that_are_kept():
+    assert report.PAGE.read_text("utf-8") == report.page(report.RESULTS)

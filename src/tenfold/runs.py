@@ -127,10 +127,15 @@ def load_base(config: Config, name: str, progress: Progress = SILENT) -> base.Ba
     dtype = config.dtype
     if dtype == "auto":
         dtype = "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
-    loaded = base.load(name, device=device, dtype=DTYPES[dtype], progress=progress)
+    loaded = base.load(name, device=device, dtype=DTYPES[dtype], quantization=_quantization(config), progress=progress)
     if config.model_type not in (None, type(loaded.model).__name__):
         raise ConfigError(f"model_type: {config.model_type!r} given, but {name} is a {type(loaded.model).__name__}")
     return loaded
+
+
+def _quantization(config: Config) -> base.Quantization | None:
+    kind, compute = config.base_quantization, config.bnb_4bit_compute_dtype
+    return kind and base.Quantization(kind, config.bnb_4bit_use_double_quant, DTYPES.get(compute))
 
 
 def load_tasks(config: Config, names: Sequence[str] | None = None) -> list[Task]:

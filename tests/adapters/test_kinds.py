@@ -8,6 +8,7 @@ from torch import nn
 from tenfold import plugins
 from tenfold.adapters import Bank
 from tenfold.adapters._base import Layer
+from tenfold.adapters.targets import linear_layers, match
 from tenfold.store import card, load, save
 
 KINDS = plugins.names("tenfold.adapters")
@@ -95,7 +96,16 @@ def test_saved_and_loaded_bit_for_bit(name, family, tmp_path):
 
 
 def test_its_peft_settings_come_back(kind):
-    settings = kind.to_peft(kind.Config())
+    settings = kind.to_peft(kind.Config(), [LAYER.name])
     assert settings["peft_type"] == kind.PEFT_TYPE
-    assert kind.from_peft(settings) == kind.Config()
-    assert kind.targets(kind.Config()) is None
+    assert kind.reads(settings)
+    again = kind.Adapter(kind.from_peft(settings), LAYER, torch.Generator().manual_seed(0))
+    assert again.tensors == built(kind).tensors
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), built(kind).parameters(), strict=True))
+
+
+def test_it_sits_on_some_layers_by_default(kind):
+    model = tiny_base("llama").model
+    layers = match(model, kind.targets(kind.Config()))
+    assert layers
+    assert {layer.name for layer in layers} <= set(linear_layers(model))

@@ -5,6 +5,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tiny import FAMILIES, tiny_model
 
+from tenfold.adapters._base import Targets
 from tenfold.adapters.targets import linear_layers, match, shortest
 from tenfold.errors import AdapterError
 
@@ -35,12 +36,12 @@ def names(layers):
 
 def test_suffixes_and_full_names():
     model = tiny_model()
-    assert names(match(model, None)) == list(linear_layers(model))
-    assert names(match(model, ["v_proj", "model.layers.0.mlp.up_proj", "self_attn.q_proj"])) == [
+    assert names(match(model, Targets())) == list(linear_layers(model))
+    assert names(match(model, Targets(["v_proj", "model.layers.0.mlp.up_proj", "self_attn.q_proj"]))) == [
         "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj", "model.layers.0.mlp.up_proj",
         "model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.v_proj",
     ]  # fmt: skip
-    assert names(match(model, [])) == []
+    assert names(match(model, Targets([]))) == []
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_suffixes_and_full_names():
 )
 def test_a_target_that_matches_nothing(target):
     with pytest.raises(AdapterError) as error:
-        match(tiny_model(), ["v_proj", target])
+        match(tiny_model(), Targets(["v_proj", target]))
     message = str(error.value)
     assert message.startswith(f"target {target!r} matches no linear layer of LlamaForCausalLM; there are: ")
     assert "down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj" in message
@@ -57,7 +58,7 @@ def test_a_target_that_matches_nothing(target):
 
 def test_the_nearest_name_is_offered():
     with pytest.raises(AdapterError, match="did you mean 'q_proj'"):
-        match(tiny_model(), ["q_prj"])
+        match(tiny_model(), Targets(["q_prj"]))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -66,15 +67,30 @@ def test_short_forms_mean_the_same_layers(family):
     everything = list(linear_layers(model))
     assert len(shortest(model, everything)) < len(everything)
     for chosen in everything, everything[:1], everything[1:], everything[::2]:
-        assert names(match(model, shortest(model, chosen))) == chosen
+        assert names(match(model, Targets(shortest(model, chosen)))) == chosen
 
 
 def test_a_short_form_does_not_mean_the_head_too():
     """A head that shares its last name with a layer would be matched by PEFT."""
     model = tiny_model()
-    layers = names(match(model, ["up_proj"]))
+    layers = names(match(model, Targets(["up_proj"])))
     model.set_submodule("head", torch.nn.Module())
     model.head.up_proj = model.lm_head
     del model.lm_head
     model.get_output_embeddings = lambda: model.head.up_proj
     assert shortest(model, layers) == sorted(layers)
+
+
+def test_layers_by_their_numbers():
+    model = tiny_model()
+    assert names(match(model, Targets(["up_proj"], layers=[1]))) == ["model.layers.1.mlp.up_proj"]
+    assert all(".0." in name for name in names(match(model, Targets(layers=[0]))))
+    with pytest.raises(AdapterError, match="no such layer 7; there are: 0 to 1"):
+        match(model, Targets(["up_proj"], layers=[0, 7]))
+
+
+def test_one_of_several_names_is_enough_where_the_kind_says_so():
+    model = tiny_model()
+    assert names(match(model, Targets(["c_fc", "up_proj"], each=False))) == names(match(model, Targets(["up_proj"])))
+    with pytest.raises(AdapterError, match="none of 'c_fc', 'fc1' matches a linear layer of Llama"):
+        match(model, Targets(["c_fc", "fc1"], each=False))

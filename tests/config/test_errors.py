@@ -73,11 +73,13 @@ def test_one_line_says_it_all(complain, text, says):
         ("lr_scheduler: cosin\n", "5: lr_scheduler: 'cosin' given; must be constant, linear, cosine; did you"),
         ("device: gpu\n", "5: device: 'gpu' given; must be auto, cpu, cuda, cuda:N or mps"),
         ("schedule: turns\n", "5: schedule: 'turns' given, but only concurrent is built yet"),
-        ("adapter: qlora\n", "5: adapter: 'qlora' given, but a quantised base is not built yet"),
-        ("adapter: lore\n", "5: adapter: 'lore' given; must be lora, full; did you mean 'lora'?"),
+        ("  two: {path: rows.csv, adapter: qlora}\n", "5: tasks.two.adapter: 'qlora' given, but the base is quantised"),
+        ("adapter: full\nbase_quantization: nf4\n", "6: base_quantization: 'nf4' given, but only a float base can be"),
+        ("base_quantization: nf3\n", "5: base_quantization: 'nf3' given; must be nf4, int8"),
+        ("adapter: lore\n", "5: adapter: 'lore' given; must be dora, fff, ia3, lora, full, qlora; did you mean"),
         ("adapter: [lora]\n", "5: adapter: ['lora'] given; must be text"),
-        ("adapter: full\nlora_r: 3\n", "6: lora_r: is a setting of lora, and no task has such"),
-        ("    lora_r: 3\nadapter: full\n", "5: tasks.one.lora_r: is a setting of lora, but the"),
+        ("adapter: full\nlora_r: 3\n", "6: lora_r: is a setting of dora, lora, and no task has such"),
+        ("    lora_r: 3\nadapter: full\n", "5: tasks.one.lora_r: is a setting of dora, lora, but the"),
         ("    steps: 3\nadapter: full\n", "5: tasks.one.steps: the base is trained once for all"),
         ("  two: {path: rows.csv, adapter: full}\n", "5: tasks.two.adapter: full trains the base"),
         ("wandb_project: me\n", "5: wandb_project: 'me' given, but logging to wandb is not built"),
@@ -140,12 +142,12 @@ def test_the_mole_seeds_config_as_it_is_printed(complain):
     said = complain(MOLE)
     assert said.startswith("demo.yaml:2: base_model: required")
     assert said.endswith(
-        "(and 5 more: bert_classifier, embedding_classifier, tasks.name_of_task_1, tasks.name_of_task_2, adapter)"
+        "(and 4 more: bert_classifier, embedding_classifier, tasks.name_of_task_1, tasks.name_of_task_2)"
     )
 
 
 def test_the_mole_seeds_config_filled_in(tmp_path):
-    filled = MOLE.replace("base_model: ", "base_model: some/model").replace("qlora #", "lora #")
+    filled = MOLE.replace("base_model: ", "base_model: some/model")
     filled = filled.replace("dataset_name:", "dataset_name: glue").replace("classifier: true", "classifier: false")
     (tmp_path / "mole.yaml").write_text(filled)
     config = Config.load(tmp_path / "mole.yaml")
@@ -153,6 +155,7 @@ def test_the_mole_seeds_config_filled_in(tmp_path):
     assert (task.adapter.lora_r, task.adapter.lora_alpha, task.adapter.lora_dropout) == (32, 16, 0.05)
     assert task.adapter.lora_target_modules[0] == "gate_proj"
     assert task.adapter.lora_target_linear
+    assert (task.adapter_kind, config.base_quantization) == ("lora", "nf4")
     assert (task.training.gradient_accumulation_steps, task.training.micro_batch_size) == (4, 2)
     assert (task.training.optimizer, task.training.lr_scheduler) == ("adamw_bnb_8bit", "cosine")
     assert task.training.learning_rate == 0.0002

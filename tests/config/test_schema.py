@@ -1,7 +1,7 @@
 import json
 
 from tenfold.config import Config, schema
-from tenfold.config.keys import task_keys, top_keys
+from tenfold.config.keys import kind_settings, task_keys, top_keys
 
 
 def references(inside):
@@ -37,5 +37,6 @@ def test_the_schemas_defaults_are_the_configs(tmp_path):
     task = config.task("t")
     for key, value in schema()["properties"].items():
         if "default" in value and key != "output_dir":
-            holders = [part for part in (config, task.training, task.adapter, task.task) if hasattr(part, key)]
+            kinds = [kind() for kind in kind_settings().values()]
+            holders = [part for part in (config, task.training, task.task, *kinds) if hasattr(part, key)]
             assert getattr(holders[0], key) == value["default"], key

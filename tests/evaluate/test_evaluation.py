@@ -11,7 +11,7 @@ from tenfold.adapters.composition import compose
 from tenfold.adapters.lora import Config
 from tenfold.base.model import Base
 from tenfold.errors import AdapterError, ConfigError, DataError
-from tenfold.evaluate.evaluation import Item, evaluate, evaluate_task, plan
+from tenfold.evaluate.evaluation import Item, evaluate
 from tenfold.evaluate.preparation import choose_metrics, find_options, prepare
 from tenfold.evaluate.results import read_results
 from tenfold.evaluate.summary import save, summarise, table
@@ -33,6 +33,15 @@ def make_task(folder, name="sums", rows=ROWS, **settings):
         "prompt_style": "raw", **settings,
     }  # fmt: skip
     return load(name, TaskSettings(**given), folder)
+
+
+def both_ways(task):
+    """With the base and with its own adapter."""
+    return [
+        Item(task, split, label, c)
+        for split in task.eval_sets
+        for label, c in (("base", ()), ("sums", compose("sums")))
+    ]
 
 
 @pytest.fixture
@@ -81,7 +90,12 @@ def test_the_base_is_measured_as_transformers_measures_it(bank, tmp_path):
 
 def test_all_compositions_at_once_are_what_each_is_alone(bank, tmp_path):
     tasks = [make_task(tmp_path, n, metrics=["exact_match", "loss"], max_new_tokens=3) for n in ("sums", "words")]
-    items = plan(tasks, {"both": compose("sums", ("words", 0.5))})
+    both = compose("sums", ("words", 0.5))
+    items = [
+        Item(task, "eval", label, composition)
+        for task in tasks
+        for label, composition in {"base": (), task.name: compose(task.name), "both": both}.items()
+    ]
     assert [(i.task.name, i.adapter) for i in items] == [
         (task, label) for task in ("sums", "words") for label in ("base", task, "both")
     ]
@@ -119,7 +133,7 @@ def test_loss_on_everything_counts_the_prompt_but_options_do_not(bank, tmp_path)
 
 def test_everything_is_kept_and_compared_with_the_base(bank, tmp_path):
     task = make_task(tmp_path, metrics=["loss", "exact_match"], max_new_tokens=2)
-    sets = evaluate_task(bank, task, {"base": (), "sums": compose("sums")})
+    sets = evaluate(bank, both_ways(task))
     results = save(tmp_path / "run", sets, seed=3)
     assert sorted(p.name for p in (tmp_path / "run" / "cases").iterdir()) == [
         "sums.base.jsonl",
@@ -142,7 +156,7 @@ def test_named_sets_keep_their_cases_in_one_file(bank, tmp_path):
     make_task(tmp_path)
     sets = {"near": "sums.jsonl", "far": {"path": "sums.jsonl", "max_rows": 2}}
     task = make_task(tmp_path, eval_path=None, eval_sets=sets, metrics=["loss"])
-    save(tmp_path, evaluate(bank, plan([task])))
+    save(tmp_path, evaluate(bank, both_ways(task)))
     save(tmp_path, evaluate(bank, [Item(task, "far", "sums", compose("sums"))]))
     lines = (tmp_path / "cases" / "sums.sums.jsonl").read_text().splitlines()
     assert [json.loads(line)["split"] for line in lines] == ["near"] * 4 + ["far"] * 2
@@ -179,7 +193,7 @@ def test_mistakes_are_named_before_anything_runs(bank, tmp_path):
     with pytest.raises(AdapterError, match="nobody"):
         evaluate(bank, [Item(make_task(tmp_path), "eval", "nobody", compose("nobody"))])
     with pytest.raises(DataError, match="has no rows in split 'eval'; it has none"):
-        evaluate_task(bank, Task("empty", TaskSettings()), {"base": ()})
+        evaluate(bank, [Item(Task("empty", TaskSettings()), "eval")])
     with pytest.raises(
         DataError, match=r"tasks\.sums: row 2 of 'eval' has 302 tokens, tiny has 256 positions; set seq"
     ):

@@ -34,7 +34,7 @@ def test_a_run_is_not_written_over(run):
 
 def test_resuming_keeps_everything(run):
     run.append_metrics({"step": 1})
-    assert RunFolder.create(run.path, resume=True).metrics() == [{"step": 1}]
+    assert RunFolder.open(run.path).metrics() == [{"step": 1}]
 
 
 def test_overwriting_clears_the_run_and_nothing_else(run):
@@ -75,8 +75,6 @@ def test_no_run(tmp_path, make):
     make(tmp_path / "a")
     with pytest.raises(RunError, match=r"no run at .*a: "):
         RunFolder.open(tmp_path / "a")
-    with pytest.raises(RunError, match=r"no run at .*a: "):
-        RunFolder.create(tmp_path / "a", resume=True)
 
 
 def test_a_file_where_the_run_should_be(tmp_path):

@@ -1,6 +1,7 @@
 """The contract of an adapter kind: what a file in this folder exports as ``Config`` and ``Adapter``."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -23,6 +24,19 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """Which layers a kind sits on.
+
+    names: suffixes or full dotted names; None is all linear layers. layers: only those whose number in the model (the
+    first in their dotted name) is one of these. each: every name must match something; else only one of them.
+    """
+
+    names: Sequence[str] | None = None
+    layers: Collection[int] | None = None
+    each: bool = True
+
+
+@dataclass(frozen=True)
 class LowRank:
     """A delta that is ``scale * (x @ a.T) @ b.T``: a (R, D_in), b (D_out, R). Hosts fuse these."""
 
@@ -42,20 +56,24 @@ class Dropout(Protocol):
 class Adapter(nn.Module, ABC):
     """What one adapter adds to one frozen module. Its parameters are all trainable.
 
-    identity: it changes nothing at birth (tested for every kind).
+    identity: with its kind's default settings it changes nothing at birth (tested for every kind).
     transforms / adds: whether ``transform`` / ``delta`` do anything; a host skips what does not.
     tensors: attribute -> its name in an adapter file, behind the layer's dotted name.
     """
 
     identity: ClassVar[bool]
-    transforms: ClassVar[bool]
-    adds: ClassVar[bool]
-    tensors: ClassVar[dict[str, str]]
+    transforms: bool
+    adds: bool
+    tensors: Mapping[str, str]
 
     @abstractmethod
     def __init__(self, config: Any, layer: Layer, generator: torch.Generator) -> None:
         """Parameters in float32 on the CPU, drawn from the generator alone."""
         super().__init__()
+
+    @abstractmethod
+    def begin(self, frozen: nn.Module) -> None:
+        """Take from the frozen module what the first numbers need; for new adapters, not for loaded ones."""
 
     @abstractmethod
     def transform(self, x: Tensor) -> Tensor:
@@ -78,10 +96,12 @@ class Kind(Protocol):
     """A module in this folder. PEFT_TYPE: its ``peft_type`` in adapter_config.json; kinds may share one.
 
     TRAINING: the settings that matter in training only: they don't change what a trained adapter computes.
+    BUDGET: the whole-number setting that its size grows with, None where there is none.
     """
 
     PEFT_TYPE: str
     TRAINING: tuple[str, ...]
+    BUDGET: str | None
     Config: type[BaseModel]
     Adapter: type[Adapter]
 
@@ -89,16 +109,20 @@ class Kind(Protocol):
         """Trainable parameters on one layer, without building it."""
         ...
 
-    def targets(self, config: Any) -> list[str] | None:
-        """Suffixes or dotted names of the layers it sits on; None is all linear layers."""
+    def targets(self, config: Any) -> Targets:
+        """The layers it sits on."""
         ...
 
     def rates(self, config: Any) -> dict[str, float]:
         """Attribute -> factor on the learning rate, where it is not 1."""
         ...
 
-    def to_peft(self, config: Any) -> dict[str, Any]:
-        """The kind's part of adapter_config.json."""
+    def to_peft(self, config: Any, names: Sequence[str]) -> dict[str, Any]:
+        """The kind's part of adapter_config.json; names are its ``target_modules``."""
+        ...
+
+    def reads(self, settings: dict[str, Any]) -> bool:
+        """Whether an adapter_config.json of this ``peft_type`` is of this kind."""
         ...
 
     def from_peft(self, settings: dict[str, Any]) -> BaseModel:

@@ -45,7 +45,7 @@ class Bank:
         self._frame: Frame | None = None
 
     def add(self, name: str, kind: str, config: Any, *, seed: int = 0, layers: list[Layer] | None = None) -> Installed:
-        """A new adapter, untrained, on the layers that its settings select (or on those given).
+        """A new adapter, untrained, on the layers that its settings select; on those given, one to be filled.
 
         Its numbers depend on seed and layer only, not on what else is in the bank. Raises AdapterError
         for a name in use and for targets that match nothing.
@@ -53,12 +53,15 @@ class Bank:
         if name in self.adapters:
             raise AdapterError(f"adapter {name!r} is in the bank already; remove it first")
         module: Kind = plugins.find("tenfold.adapters", kind)
+        born = layers is None
         layers = match(self.base.model, module.targets(config)) if layers is None else layers
         parts = {}
         for layer in layers:
             part = module.Adapter(config, layer, _generator(seed, layer.name))
             frozen = self.base.model.get_submodule(layer.name)
             parts[layer.name] = part.to(next(iter(frozen.parameters())).device)
+            if born:
+                part.begin(frozen)
         for layer in layers:  # only now, so that an adapter that could not be built leaves nothing behind
             host = self._hosts.get(layer.name) or self._host(layer)
             host.adapters[name] = parts[layer.name]

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from tenfold.adapters._base import Adapter, Layer
 from tenfold.adapters.composition import Frame, Segment
 from tenfold.adapters.fused import Update, add, linear
+from tenfold.base.weights import plain_weight
 
 Forward = Callable[[Tensor], Tensor]
 Part = tuple[str, Adapter, float]
@@ -97,12 +97,3 @@ class Host:
             pieces += [y[at : segment.start], total]
             at = segment.stop
         return torch.cat([*pieces, y[at:]])
-
-
-def plain_weight(module: nn.Module) -> Tensor | None:
-    """The weight (D_out, D_in) of a float linear layer, else None."""
-    if type(module) is nn.Linear and module.weight.is_floating_point():
-        return module.weight
-    if isinstance(module, Conv1D):
-        return module.weight.T  # type: ignore[no-any-return]
-    return None

@@ -5,6 +5,7 @@ Rank-stabilised: s = alpha / sqrt(R) (Kalajdzievski 2023, arXiv:2312.03732). LoR
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -12,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from tenfold.adapters._base import Adapter as Contract
-from tenfold.adapters._base import Dropout, Layer, LowRank
+from tenfold.adapters._base import Dropout, Layer, LowRank, Targets
 from tenfold.errors import AdapterError
 
 PEFT_TYPE = "LORA"
 TRAINING = ("lora_dropout", "loraplus_lr_ratio")
+BUDGET = "lora_r"
 
 
 class Config(BaseModel):
@@ -54,9 +56,9 @@ class Adapter(Contract):
     """LoRA on one layer."""
 
     identity: ClassVar[bool] = True
-    transforms: ClassVar[bool] = False
-    adds: ClassVar[bool] = True
-    tensors: ClassVar[dict[str, str]] = {"a": "lora_A.weight", "b": "lora_B.weight"}
+    transforms = False
+    adds = True
+    tensors: Mapping[str, str] = {"a": "lora_A.weight", "b": "lora_B.weight"}
 
     def __init__(self, config: Config, layer: Layer, generator: torch.Generator) -> None:
         super().__init__(config, layer, generator)
@@ -65,6 +67,9 @@ class Adapter(Contract):
         a = torch.empty(config.lora_r, layer.d_in).uniform_(-bound, bound, generator=generator)
         self.a = nn.Parameter(a)
         self.b = nn.Parameter(torch.zeros(layer.d_out, config.lora_r))
+
+    def begin(self, frozen: nn.Module) -> None:
+        """B is zero and A random, whatever the layer holds."""
 
     def transform(self, x: Tensor) -> Tensor:
         """LoRA leaves what goes in as it is."""
@@ -91,9 +96,9 @@ def size(config: Config, layer: Layer) -> int:
     return config.lora_r * (layer.d_in + layer.d_out)
 
 
-def targets(config: Config) -> list[str] | None:
+def targets(config: Config) -> Targets:
     """The named layers, else all linear ones."""
-    return config.lora_target_modules
+    return Targets(config.lora_target_modules)
 
 
 def rates(config: Config) -> dict[str, float]:
@@ -101,7 +106,7 @@ def rates(config: Config) -> dict[str, float]:
     return {"b": config.loraplus_lr_ratio} if config.loraplus_lr_ratio else {}
 
 
-def to_peft(config: Config) -> dict[str, Any]:
+def to_peft(config: Config, names: Sequence[str]) -> dict[str, Any]:
     """PEFT's LoraConfig as JSON."""
     alpha = int(config.lora_alpha) if float(config.lora_alpha).is_integer() else config.lora_alpha
     return {
@@ -119,6 +124,11 @@ HARMLESS = {"peft_type", "task_type", "base_model_name_or_path", "revision", "in
             "qalora_group_size", "ensure_weight_tying"}  # fmt: skip
 # These draw A and B without changing the base; PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take something out of it.
 INITS = (True, False, None, "gaussian", "eva", "orthogonal")
+
+
+def reads(settings: dict[str, Any]) -> bool:
+    """All but DoRA, which PEFT calls LORA too."""
+    return not settings.get("use_dora")
 
 
 def from_peft(settings: dict[str, Any]) -> Config:

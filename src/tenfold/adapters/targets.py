@@ -1,12 +1,12 @@
 """Which layers of a model an adapter sits on."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from tenfold.adapters._base import Layer
+from tenfold.adapters._base import Layer, Targets
 from tenfold.errors import AdapterError, nearest
 
 
@@ -24,25 +24,44 @@ def linear_layers(model: PreTrainedModel) -> dict[str, Layer]:
     return found
 
 
-def match(model: PreTrainedModel, targets: Iterable[str] | None) -> list[Layer]:
-    """The layers that suffixes or dotted names select, in the model's order; None selects all linear ones.
+def match(model: PreTrainedModel, targets: Targets) -> list[Layer]:
+    """The layers that targets select, in the model's order.
 
-    Raises AdapterError for a target that matches nothing, with what there is.
+    Raises AdapterError for a target or a number that matches nothing, with what there is.
     """
     layers = linear_layers(model)
-    if targets is None:
-        return list(layers.values())
-    chosen: set[str] = set()
-    for target in targets:
-        hits = {name for name in layers if name == target or name.endswith("." + target)}
-        if not hits:
-            suffixes = sorted({name.rsplit(".", 1)[-1] for name in layers})
-            raise AdapterError(
-                f"target {target!r} matches no linear layer of {type(model).__name__}; there are: "
-                f"{', '.join(suffixes)}{nearest(target, suffixes)}"
-            )
-        chosen |= hits
+    chosen = set(layers) if targets.names is None else _named(model, layers, targets)
+    if targets.layers is not None:
+        chosen = _numbered(model, chosen, targets.layers)
     return [layer for name, layer in layers.items() if name in chosen]
+
+
+def fits(name: str, target: str) -> bool:
+    """Whether a dotted name is this target or ends in it."""
+    return name == target or name.endswith("." + target)
+
+
+def _named(model: PreTrainedModel, layers: Iterable[str], targets: Targets) -> set[str]:
+    names = targets.names or ()
+    hits = {target: {name for name in layers if fits(name, target)} for target in names}
+    missing = [target for target in names if not hits[target]]
+    if missing and (targets.each or len(missing) == len(names)):
+        suffixes = sorted({name.rsplit(".", 1)[-1] for name in layers})
+        what = repr(missing[0]) if targets.each else f"none of {', '.join(map(repr, names))}"
+        raise AdapterError(
+            f"target {what} matches {'no' if targets.each else 'a'} linear layer of {type(model).__name__}; there are: "
+            f"{', '.join(suffixes)}{nearest(missing[0], suffixes)}"
+        )
+    return set().union(*hits.values())
+
+
+def _numbered(model: PreTrainedModel, names: Iterable[str], wanted: Collection[int]) -> set[str]:
+    numbers = {name: next((int(part) for part in name.split(".") if part.isdigit()), -1) for name in names}
+    there = set(numbers.values()) - {-1}
+    if absent := sorted(set(wanted) - there):
+        range_ = f"{min(there)} to {max(there)}" if there else "none"
+        raise AdapterError(f"{type(model).__name__} has no such layer {absent[0]}; there are: {range_}")
+    return {name for name, number in numbers.items() if number in wanted}
 
 
 def shortest(model: PreTrainedModel, names: Iterable[str]) -> list[str]:

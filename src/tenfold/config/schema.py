@@ -44,7 +44,7 @@ def _training() -> dict[str, Any]:
 
 
 def _adapter() -> dict[str, Any]:
-    kinds = [*keys.kind_settings(), keys.FULL, None]
+    kinds = [*keys.kind_settings(), keys.QLORA, keys.FULL, None]
     return {**_properties(RunSettings)["adapter"], "anyOf": [{"enum": kinds}]}
 
 

@@ -39,6 +39,15 @@ class RunSettings(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Float type of the base; auto is bfloat16 on a GPU that has it, else float32."
     )
+    base_quantization: Literal["nf4", "int8"] | None = Field(
+        None,
+        description="Hold the base's linear layers in 4 bits (nf4, as adapter: qlora does) or 8 (int8): less memory, "
+        "more time.",
+    )
+    bnb_4bit_use_double_quant: bool = Field(True, description="nf4: quantise its scales too.")
+    bnb_4bit_compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="nf4: float type of its products; auto is the base's own."
+    )
     output_dir: Path = Field(
         Path("runs/config"), description="Run folder; by default runs/ and the name of the config file."
     )

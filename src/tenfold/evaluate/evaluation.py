@@ -1,11 +1,11 @@
 """Evaluation: every asked set under every asked composition, in one call to the engine and one to scoring."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tenfold.adapters.bank import Bank
-from tenfold.adapters.composition import BASE, Composition, compose
+from tenfold.adapters.composition import BASE, Composition
 from tenfold.base.chat import end_of_turn
 from tenfold.evaluate.cases import Case
 from tenfold.evaluate.metrics import Measure
@@ -38,26 +38,6 @@ class CaseSet:
     measures: list[Measure]
     cases: list[Case]
     seconds: float
-
-
-def plan(tasks: Iterable[Task], others: Mapping[str, Composition] | None = None) -> list[Item]:
-    """Every evaluation set of every task with the base, with the task's adapter, and with any others by
-    label. A task without evaluation rows has no items."""
-    items = []
-    for task in tasks:
-        compositions = {BASE_LABEL: BASE, task.name: compose(task.name), **(others or {})}
-        for split in task.eval_sets:
-            items += [Item(task, split, label, composition) for label, composition in compositions.items()]
-    return items
-
-
-def evaluate_task(
-    bank: Bank, task: Task, compositions: Mapping[str, Composition], *, progress: Progress = SILENT
-) -> list[CaseSet]:
-    """All evaluation sets of one task under compositions by label, as ``evaluate`` makes them."""
-    splits = list(task.eval_sets) or ["eval"]
-    items = [Item(task, split, label, c) for split in splits for label, c in compositions.items()]
-    return evaluate(bank, items, progress=progress)
 
 
 def evaluate(bank: Bank, items: Sequence[Item], *, progress: Progress = SILENT) -> list[CaseSet]:

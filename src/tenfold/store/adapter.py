@@ -60,9 +60,28 @@ def load(bank: Bank, folder: Path, name: str | None = None, training: Mapping[st
     except AdapterError as error:
         raise AdapterError(f"{folder}: {error}") from None
     installed = bank.add(name, kind, config, layers=layers)
-    for layer, module in installed.modules.items():
-        for attribute, file_name in module.tensors.items():
-            getattr(module, attribute).data.copy_(values[_key(layer, file_name)])
+    with torch.no_grad():
+        for layer, module in installed.modules.items():
+            for attribute, file_name in module.tensors.items():
+                getattr(module, attribute).copy_(values[_key(layer, file_name)])
+    return name
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter."""
+    return (folder / SETTINGS).is_file()
+
+
+def base_model(folder: Path) -> str:
+    """The name of the base model that an adapter was made for. Raises AdapterError where its files don't say."""
+    found = card.read(folder)
+    name = (
+        found.base_model
+        if found
+        else documents.read_object(folder / SETTINGS, AdapterError).get("base_model_name_or_path")
+    )
+    if not isinstance(name, str) or not name:
+        raise AdapterError(f"{folder} does not say which base model it was made for")
     return name
 
 

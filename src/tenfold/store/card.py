@@ -48,6 +48,7 @@ def describe(
     """A card for an adapter on this base, dated now."""
     return Card(
         tenfold=version("tenfold"), base_model=base.name, fingerprint=base.fingerprint, task=task, data=data,
+        quantisation=str(base.quantization) if base.quantization else None,
         prompt=prompt or {}, metrics=metrics or {}, settings=settings or {}, date=datetime.now(UTC),
     )  # fmt: skip
 

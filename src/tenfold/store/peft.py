@@ -32,31 +32,28 @@ def describe(bank: Bank, name: str) -> dict[str, Any]:
     installed, model = bank.get(name), bank.base.model
     kind: Kind = plugins.find("tenfold.adapters", installed.kind)
     known = linear_layers(model)
+    names = shortest(model, installed.modules)
     return {
-        **kind.to_peft(installed.config), "base_model_name_or_path": bank.base.name, "task_type": "CAUSAL_LM",
-        "target_modules": shortest(model, installed.modules), "inference_mode": True,
+        **kind.to_peft(installed.config, names), "base_model_name_or_path": bank.base.name, "task_type": "CAUSAL_LM",
+        "target_modules": names, "inference_mode": True,
         "fan_in_fan_out": any(known[layer].transposed for layer in installed.modules),
     }  # fmt: skip
 
 
 def kind(settings: dict[str, Any]) -> tuple[str, BaseModel]:
-    """The kind that can read these settings, and its own settings.
+    """The kind that reads these settings (several may share a ``peft_type``), and its own settings.
 
-    Several kinds may share a ``peft_type`` (PEFT's LORA is also DoRA): the first that accepts them is it.
-    Raises AdapterError with what the first one said, or with the known types.
+    Raises AdapterError with what it says of them, or with the known types.
     """
     modules: dict[str, Kind] = {
         name: plugins.find("tenfold.adapters", name) for name in plugins.names("tenfold.adapters")
     }
-    wanted, refusals = settings.get("peft_type"), []
+    wanted = settings.get("peft_type")
     for name, module in modules.items():
-        if wanted == module.PEFT_TYPE:
-            try:
-                return name, _config(module, settings)
-            except AdapterError as error:
-                refusals.append(error)
+        if wanted == module.PEFT_TYPE and module.reads(settings):
+            return name, _config(module, settings)
     known = ", ".join(sorted({module.PEFT_TYPE for module in modules.values()}))
-    raise refusals[0] if refusals else AdapterError(f"peft_type {wanted!r} is not known; known: {known}")
+    raise AdapterError(f"peft_type {wanted!r} is not known; known: {known}")
 
 
 def _config(module: Kind, settings: dict[str, Any]) -> BaseModel:

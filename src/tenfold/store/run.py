@@ -30,13 +30,11 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, *, resume: bool = False, overwrite: bool = False) -> Self:
-        """An empty folder for a new run; the run that is there with ``resume``; that one cleared with ``overwrite``.
+    def create(cls, path: Path, *, overwrite: bool = False) -> Self:
+        """An empty folder for a new run; with ``overwrite`` the run that is there is cleared.
 
         Raises RunError for a folder that holds a run, or anything else that is not tenfold's to overwrite.
         """
-        if resume:
-            return cls.open(path)
         with atomic.told(path):
             path.mkdir(parents=True, exist_ok=True)
             _make_room(path, overwrite)

@@ -21,6 +21,7 @@ def describe(bank: Bank, stages: Sequence[Stage], data: Mapping[str, str], seed:
     }
     found = {
         "base_model": bank.base.fingerprint,
+        "base_quantization": str(bank.base.quantization) if bank.base.quantization else None,
         "dtype": str(bank.base.dtype).removeprefix("torch."),
         "seed": seed,
         "rows": dict(data),

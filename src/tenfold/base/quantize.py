@@ -1,0 +1,99 @@
+"""Linear layers held in 4 or 8 bits through bitsandbytes: less memory for the frozen base, adapters stay floats.
+
+nf4: 4 bits a weight in blocks of 64 (Dettmers et al. 2023, arXiv:2305.14314). int8: 8 bits with one scale a row,
+activations too (Dettmers et al. 2022, arXiv:2208.07339) with threshold 0: with any other, what a row gives
+depends on its neighbours in the batch.
+"""
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tenfold.base.weights import plain_weight
+from tenfold.errors import MissingExtraError
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How linear layers are held. The rest of the model, embeddings and the output head with it, stays as it is.
+
+    double: nf4's scales are quantised too. compute: float type of nf4's products, None is the base's own.
+    """
+
+    kind: Literal["nf4", "int8"]
+    double: bool = True
+    compute: torch.dtype | None = None
+
+    def __str__(self) -> str:
+        """As ``card.json`` and ``plan.json`` say it: ``nf4 double``, ``int8``."""
+        if self.kind == "int8":
+            return "int8"
+        compute = f" {str(self.compute).removeprefix('torch.')}" if self.compute else ""
+        return f"nf4{' double' if self.double else ''}{compute}"
+
+
+def quantize(model: PreTrainedModel, how: Quantization, device: str | torch.device) -> None:
+    """Replace the linear layers in place, one after the other, by quantised ones on the device.
+
+    Their names stay. Raises MissingExtraError where bitsandbytes is not installed.
+    """
+    package, head = _bitsandbytes(), model.get_output_embeddings()
+    for name, module in list(model.named_modules()):
+        weight = None if module is head else plain_weight(module)
+        if weight is not None:
+            layer = (_nf4 if how.kind == "nf4" else _int8)(package, weight, how)
+            if module.bias is not None:
+                layer.bias = nn.Parameter(module.bias.detach().to(device), requires_grad=False)
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, layer.eval().to(device))
+
+
+def matrix(module: nn.Module) -> Tensor | None:
+    """The weight (D_out, D_in) of a linear layer as floats, where it is quantised made from its bits; else None."""
+    plain, weight = plain_weight(module), getattr(module, "weight", None)
+    if plain is not None or not isinstance(weight, Tensor):
+        return plain
+    if getattr(weight, "quant_state", None) is not None:
+        return _bitsandbytes().functional.dequantize_4bit(weight.data, weight.quant_state)  # type: ignore[no-any-return,attr-defined]
+    if weight.dtype == torch.int8:
+        scales = weight.SCB if weight.SCB is not None else module.state.SCB  # type: ignore[attr-defined,union-attr]
+        return weight.data * (scales[:, None] / 127)  # type: ignore[index]
+    return None
+
+
+def _nf4(package: ModuleType, weight: Tensor, how: Quantization) -> Any:
+    layer = package.nn.Linear4bit(
+        weight.shape[1], weight.shape[0], bias=False, device="meta", quant_type="nf4",
+        compress_statistics=how.double, compute_dtype=how.compute or weight.dtype,
+    )  # fmt: skip
+    layer.support_avx512bf16_for_cpu = False  # its packed form computes in another type than was asked for
+    layer.weight = package.nn.Params4bit(
+        weight.detach().contiguous(),
+        requires_grad=False,
+        compress_statistics=how.double,
+        quant_type="nf4",
+        module=layer,
+    )
+    return layer
+
+
+def _int8(package: ModuleType, weight: Tensor, how: Quantization) -> Any:
+    layer = package.nn.Linear8bitLt(
+        weight.shape[1], weight.shape[0], bias=False, has_fp16_weights=False, threshold=0.0, device="meta"
+    )
+    layer.weight = package.nn.Int8Params(weight.detach().contiguous(), requires_grad=False, has_fp16_weights=False)
+    return layer
+
+
+def _bitsandbytes() -> ModuleType:
+    try:
+        import bitsandbytes
+    except ImportError:
+        raise MissingExtraError(
+            "base_quantization: nf4 and int8 need bitsandbytes: pip install 'tenfold[bitsandbytes]'"
+        ) from None
+    return bitsandbytes  # type: ignore[no-any-return]

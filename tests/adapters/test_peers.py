@@ -1,0 +1,114 @@
+"""(IA)^3 and DoRA against PEFT's own: logits and gradients, and adapter files both ways."""
+
+import pytest
+import torch
+from peer import fill, plain_logits, some_ids, tiny_base
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from tiny import tiny_model
+
+from tenfold import plugins
+from tenfold.adapters import Bank, Frame, Segment, compose
+from tenfold.store import card, load, save
+
+KINDS = {"dora": {"lora_r": 4, "lora_alpha": 12}, "ia3": {}}
+FAMILIES = ["llama", "gpt2", "gpt_neox", "gemma2"]
+
+
+def theirs(kind, family):
+    """PEFT's adapter with its own random numbers on the same tiny model."""
+    torch.manual_seed(3)
+    model = tiny_model(family)
+    if kind == "dora":
+        config = LoraConfig(r=4, lora_alpha=12, use_dora=True, target_modules="all-linear", task_type="CAUSAL_LM")
+    else:
+        config = IA3Config(task_type="CAUSAL_LM")
+    peft = get_peft_model(model, config)
+    with torch.no_grad():
+        for name, parameter in peft.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+            elif "magnitude" in name or "ia3" in name:
+                parameter.mul_(torch.rand_like(parameter) + 0.5)
+    return peft.eval()
+
+
+def ours(kind, family, folder):
+    bank = Bank(tiny_base(family))
+    load(bank, folder, "a")
+    assert bank.get("a").kind == kind
+    return bank
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_peft_s_adapter_gives_the_same_logits_and_gradients_here(kind, family, tmp_path):
+    peer, ids = theirs(kind, family), some_ids()
+    peer.save_pretrained(tmp_path)
+    bank = ours(kind, family, tmp_path)
+    wanted = peer(input_ids=ids).logits
+    wanted.square().sum().backward()
+    for parameter in bank.parameters("a").values():
+        parameter.requires_grad_()
+    with bank.use(Frame([Segment(0, ids.numel(), compose("a"))], training=True)):
+        found = bank.base.model(input_ids=ids).logits
+        found.square().sum().backward()
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    gradients = {name: p.grad for name, p in peer.named_parameters() if p.grad is not None}
+    own = {
+        f"base_model.model.{layer}.{file}": getattr(module, attribute).grad
+        for layer, module in bank.get("a").modules.items()
+        for attribute, file in module.tensors.items()
+    }
+    assert len(gradients) == len(own)
+    for name, gradient in gradients.items():
+        key = name.replace(".default.weight", ".weight" if "magnitude" not in name else "").replace(".default", "")
+        torch.testing.assert_close(own[key], gradient, rtol=2e-3, atol=1e-4 * float(gradient.abs().max()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_peft_reads_our_file(kind, family, tmp_path):
+    bank, ids = Bank(tiny_base(family)), some_ids()
+    bank.add("a", kind, plugins.find("tenfold.adapters", kind).Config(**KINDS[kind]))
+    fill(bank.parameters("a").values(), spread=0.2)
+    save(bank, "a", tmp_path / "a", card.describe(bank.base))
+    peer = PeftModel.from_pretrained(tiny_model(family), tmp_path / "a").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(plain_logits(bank, ids, "a"), peer(input_ids=ids).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_dora_is_born_with_the_rows_own_norms():
+    bank = Bank(tiny_base())
+    bank.add("a", "dora", plugins.find("tenfold.adapters", "dora").Config())
+    for name, module in bank.get("a").modules.items():
+        weight = bank.base.model.get_submodule(name).weight
+        torch.testing.assert_close(module.m.detach(), weight.norm(dim=1))
+
+
+def test_dora_follows_its_parameters_when_they_change_in_place():
+    bank, ids = Bank(tiny_base()), some_ids()
+    bank.add("a", "dora", plugins.find("tenfold.adapters", "dora").Config())
+    fill(bank.parameters("a").values(), seed=1)
+    first = plain_logits(bank, ids, "a")
+    fill(bank.parameters("a").values(), seed=2)
+    second = plain_logits(bank, ids, "a")
+    fill(bank.parameters("a").values(), seed=1)
+    assert not torch.allclose(first, second)
+    assert torch.equal(plain_logits(bank, ids, "a"), first)
+
+
+def test_all_kinds_in_one_batch_are_what_they_are_alone():
+    bank, ids = Bank(tiny_base()), some_ids()
+    names = plugins.names("tenfold.adapters")
+    for seed, name in enumerate(names):
+        bank.add(name, name, plugins.find("tenfold.adapters", name).Config(), seed=seed)
+        fill(bank.parameters(name).values(), seed, spread=0.2)
+    row = ids[:1]
+    together = row.expand(len(names) + 1, -1)
+    length = row.shape[1]
+    segments = [Segment(i * length, (i + 1) * length, compose(name)) for i, name in enumerate(names)]
+    with torch.no_grad(), bank.use(Frame(segments)):
+        found = bank.base.model(input_ids=together).logits
+    for i, name in enumerate(names):
+        torch.testing.assert_close(found[i], plain_logits(bank, row, name)[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[-1], plain_logits(bank, row)[0], rtol=1e-4, atol=1e-5)
