@@ -97,6 +97,21 @@ def test_dora_follows_its_parameters_when_they_change_in_place():
     assert torch.equal(plain_logits(bank, ids, "a"), first)
 
 
+@pytest.mark.parametrize("kind", plugins.names("tenfold.adapters"))
+def test_what_was_evaluated_trains_on(kind):
+    bank, ids = Bank(tiny_base()), some_ids()
+    bank.add("a", kind, plugins.find("tenfold.adapters", kind).Config())
+    fill(bank.parameters("a").values())
+    use = Frame([Segment(0, ids.numel(), compose("a"))], training=True)
+    with torch.inference_mode(), bank.use(use):
+        wanted = bank.base.model(input_ids=ids).logits.clone()
+    with bank.use(use):
+        found = bank.base.model(input_ids=ids).logits
+        found.square().sum().backward()
+    torch.testing.assert_close(found.detach(), wanted.clone())
+    assert all(parameter.grad.isfinite().all() for parameter in bank.parameters("a").values())
+
+
 def test_all_kinds_in_one_batch_are_what_they_are_alone():
     bank, ids = Bank(tiny_base()), some_ids()
     names = plugins.names("tenfold.adapters")

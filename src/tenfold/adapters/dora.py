@@ -82,6 +82,7 @@ class Adapter(Contract):
             self._known = state, self._norm(_weight(frozen))
         return self.m / self._known[1]
 
+    @torch.inference_mode(False)  # what is kept must serve a training pass too
     @torch.no_grad()
     def _norm(self, weight: Tensor) -> Tensor:
         """||W + s B A|| (D_out,) in float32; ||W||^2 is summed once."""
