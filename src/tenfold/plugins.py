@@ -1,4 +1,6 @@
-"""Finds a kind by its file name. A kind is a file in a package that defines what kinds there export.
+"""Finds a kind by its file name, and optional packages.
+
+A kind is a file in a package that defines what kinds there export.
 
 There is no registry: ``names("tenfold.adapters")`` reads the files' syntax trees, so that listing the
 kinds imports none of them (nor torch), and ``find`` imports the one that is asked for.
@@ -11,7 +13,7 @@ import importlib.util
 import pathlib
 from types import ModuleType
 
-from tenfold.errors import ConfigError, nearest
+from tenfold.errors import ConfigError, MissingExtraError, nearest
 
 EXPORTS = ("Config", "Adapter")
 
@@ -28,6 +30,18 @@ def find(package: str, name: str, exports: tuple[str, ...] = EXPORTS) -> ModuleT
         what = package.rpartition(".")[2].removesuffix("s")
         raise ConfigError(f"unknown {what} {name!r}; known: {', '.join(known)}{nearest(name, known)}")
     return importlib.import_module(f"{package}.{name}")
+
+
+def optional(module: str, extra: str, need: str) -> ModuleType:
+    """A module of a package that an extra installs.
+
+    need: who needs it, as in ``synthetic:dates needs``. Raises MissingExtraError with the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = module.partition(".")[0].removesuffix("_lib")
+        raise MissingExtraError(f"{need} {package}: pip install 'tenfold[{extra}]'") from None
 
 
 def _files(package: str) -> list[pathlib.Path]:

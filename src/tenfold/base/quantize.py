@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tenfold import plugins
 from tenfold.base.weights import plain_weight
-from tenfold.errors import MissingExtraError
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,4 @@ def _int8(package: ModuleType, weight: Tensor, how: Quantization) -> Any:
 
 
 def _bitsandbytes() -> ModuleType:
-    try:
-        import bitsandbytes
-    except ImportError:
-        raise MissingExtraError(
-            "base_quantization: nf4 and int8 need bitsandbytes: pip install 'tenfold[bitsandbytes]'"
-        ) from None
-    return bitsandbytes  # type: ignore[no-any-return]
+    return plugins.optional("bitsandbytes", "bitsandbytes", "base_quantization: nf4 and int8 need")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tenfold import plugins
 from tenfold.config.settings import TrainingSettings
-from tenfold.errors import MissingExtraError
 
 
 def make(training: TrainingSettings, parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float]) -> Optimizer:
@@ -33,12 +33,7 @@ def _build(training: TrainingSettings, groups: list[dict[str, Any]]) -> Optimize
 
 
 def _bitsandbytes(groups: list[dict[str, Any]], **settings: Any) -> Optimizer:
-    try:
-        import bitsandbytes
-    except ImportError:
-        raise MissingExtraError(
-            "optimizer: 8-bit AdamW needs bitsandbytes: pip install 'tenfold[bitsandbytes]'"
-        ) from None
+    bitsandbytes = plugins.optional("bitsandbytes", "bitsandbytes", "optimizer: 8-bit AdamW needs")
     return bitsandbytes.optim.AdamW8bit(groups, **settings)  # type: ignore[no-any-return]
 
 

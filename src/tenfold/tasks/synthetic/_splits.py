@@ -1,10 +1,10 @@
 """What the kinds share: which split a thing belongs to, and the optional packages."""
 
-import importlib
 import zlib
 from typing import Any
 
-from tenfold.errors import DataError, MissingExtraError
+from tenfold import plugins
+from tenfold.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 
@@ -23,8 +23,4 @@ def check_rows(kind: str, split: str, wanted: int, there: int) -> None:
 
 def load_extra(kind: str, module: str) -> Any:
     """An optional package. Raises MissingExtraError with the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        package = module.partition(".")[0].removesuffix("_lib")
-        raise MissingExtraError(f"synthetic:{kind} needs {package}: pip install 'tenfold[demo]'") from None
+    return plugins.optional(module, "demo", f"synthetic:{kind} needs")
