@@ -40,7 +40,10 @@ format: $(STAMP)
 benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/mixed.py
+	$(BIN)/python benchmarks/adapters.py
 	$(BIN)/python benchmarks/quality.py --peer
+	$(BIN)/python benchmarks/swap.py
+	$(BIN)/python benchmarks/quantised.py
 	$(BIN)/python benchmarks/report.py
 
 docs: $(STAMP)

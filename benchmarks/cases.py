@@ -34,8 +34,13 @@ CASES = {
 }
 
 
-def make(name: str, data: Path, *, batch: int, steps: int, base_model: str = BASE_MODEL) -> Config:
-    """A case's config: so many optimizer steps of so many rows, an epoch; fp32 on the CPU, without dropout."""
+def make(
+    name: str, data: Path, *, batch: int, steps: int, base_model: str = BASE_MODEL, rows: int | None = None
+) -> Config:
+    """A case's config: so many optimizer steps of so many rows, an epoch; fp32 on the CPU, without dropout.
+
+    rows: how many are read, where it is not those of the steps.
+    """
     case = CASES[name]
     settings: dict[str, object] = {
         "base_model": base_model,
@@ -45,7 +50,7 @@ def make(name: str, data: Path, *, batch: int, steps: int, base_model: str = BAS
         "optimizer": "adamw_torch_fused",
         "micro_batch_size": batch,
         "steps": steps,
-        f"tasks.{TASK}.max_rows": batch * steps,
+        f"tasks.{TASK}.max_rows": rows or batch * steps,
         f"tasks.{TASK}.path": str((data / "mnli" / "train.jsonl").resolve()),
         f"tasks.{TASK}.eval_sets": None,
         **case.settings,

@@ -24,7 +24,6 @@ from tenfold.adapters import BASE, Bank, Composition, compose
 from tenfold.base.layout import Row
 from tenfold.config import Config
 from tenfold.generate import Engine, Request
-from tenfold.training.loop import State
 
 COUNTS = (1, 2, 4, 8)
 Times = dict[str, list[float]]
@@ -36,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     most = max(options.batch, options.requests)
     config = cases.make("linear", options.data, batch=most, steps=1, base_model=options.base_model)
     bank = Bank(base.load(config.base_model))
-    task = config.task(cases.TASK)
+    own = config.task(cases.TASK).adapters[cases.TASK]
     for i in range(max(COUNTS)):
-        bank.add(f"a{i}", task.adapter_kind, task.adapter, seed=i)
+        bank.add(f"a{i}", own.kind, own.settings, seed=i)
     rows = ours.encode(config, bank.base)[cases.TASK]
     results = {
         "rows_per_step": options.batch,
@@ -57,14 +56,14 @@ def training(bank: Bank, config: Config, rows: Sequence[Row], rounds: int) -> li
     """Seconds of an optimizer step over the same rows, by the number of adapters."""
     ways = {"mixed": True, "by_turns": False}
     states = {
-        f"{count} {way}": begin(bank, config, rows, count, rounds + 1, mixed=mixed)
+        f"{count} {way}": ours.share(config, bank, _shares(rows, count), rounds + 1, mixed=mixed)
         for count in COUNTS
         for way, mixed in ways.items()
     }
     logs = {name: ours.Log() for name in states}
 
     def run(name: str) -> float:
-        focus(states[name])
+        ours.focus(states[name])
         start = time.perf_counter()
         ours.step(states[name], logs[name])
         return time.perf_counter() - start
@@ -82,34 +81,15 @@ def training(bank: Bank, config: Config, rows: Sequence[Row], rounds: int) -> li
     ]
 
 
-def begin(bank: Bank, config: Config, rows: Sequence[Row], count: int, steps: int, *, mixed: bool) -> State:
-    """A stage in which adapters a0, a1, ... share the rows out; each of its steps takes all of them."""
-    own = {f"a{i}": list(rows[i::count]) for i in range(count)}
-    several = Config.parse(
-        {
-            "base_model": config.base_model,
-            "optimizer": "adamw_torch_fused",
-            "lr_scheduler": "constant",
-            "steps": steps,
-            "tasks": {name: {"path": "rows.jsonl", "micro_batch_size": len(rows)} for name, rows in own.items()},
-        },
-        require_files=False,
-    )
-    return ours.begin(several, bank, own, mixed=mixed)
-
-
-def focus(state: State) -> None:
-    """The adapters of this stage train, the others don't."""
-    training = {learner.name for learner in state.learners}
-    for name in state.bank.adapters:
-        for parameter in state.bank.parameters(name).values():
-            parameter.requires_grad_(name in training)
+def _shares(rows: Sequence[Row], count: int) -> dict[str, list[Row]]:
+    """The rows shared out among adapters a0, a1, ..."""
+    return {f"a{i}": list(rows[i::count]) for i in range(count)}
 
 
 def inference(bank: Bank, config: Config, options: argparse.Namespace) -> list[dict[str, float | str]]:
     """Seconds of prefill and of a decoding step with the base alone and with more and more adapters."""
     task = tasks.load(cases.TASK, config.task(cases.TASK).task, config.folder)
-    prompts = [tasks.prompt_tokens(one.prompt, bank.base.tokenizer) for one in task.train[: options.requests]]
+    prompts = [tasks.prompt_tokens(one.prompt, bank.base.coding) for one in task.train[: options.requests]]
     shares: dict[str, list[Composition]] = {"base": [BASE]}
     shares |= {f"{count}": [compose(f"a{i}") for i in range(count)] for count in COUNTS}
 

@@ -19,19 +19,43 @@ from tenfold.training.plan import Lane
 def encode(config: Config, base: Base) -> dict[str, list[Row]]:
     """The training rows of every task."""
     return {
-        task.name: [one.row for one in encode_all(task.train, base.tokenizer, task.settings)]
+        task.name: [one.row for one in encode_all(task.train, base.coding, task.settings)]
         for task in runs.load_tasks(config)
     }
 
 
 def begin(config: Config, bank: Bank, rows: Mapping[str, list[Row]], *, mixed: bool = False) -> State:
     """The stage of a config, its adapters added where they are not in the bank yet."""
-    for name, task in config.tasks.items():
+    for name, task in config.owners.items():
         if name not in bank.adapters:
-            bank.add(name, task.adapter_kind, task.adapter, seed=config.seed)
+            bank.add(name, task.adapters[name].kind, task.adapters[name].settings, seed=config.seed)
     settle(bank.base)
     stage = plan.make(config, {name: len(own) for name, own in rows.items()})[0]
     return loop.begin(bank, stage, rows, seed=config.seed, mixed=mixed)
+
+
+def share(config: Config, bank: Bank, own: Mapping[str, list[Row]], steps: int, *, mixed: bool) -> State:
+    """A stage in which adapters of the bank train on rows of their own; each of its steps takes all of them."""
+    several = Config.parse(
+        {
+            "base_model": config.base_model,
+            "optimizer": "adamw_torch_fused",
+            "lr_scheduler": "constant",
+            "warmup_ratio": 0.0,
+            "steps": steps,
+            "tasks": {name: {"path": "rows.jsonl", "micro_batch_size": len(rows)} for name, rows in own.items()},
+        },
+        require_files=False,
+    )
+    return begin(several, bank, own, mixed=mixed)
+
+
+def focus(state: State) -> None:
+    """The adapters of this stage train, the others don't."""
+    training = {learner.name for learner in state.learners}
+    for name in state.bank.adapters:
+        for parameter in state.bank.parameters(name).values():
+            parameter.requires_grad_(name in training)
 
 
 @dataclass

@@ -56,7 +56,7 @@ class UsualLoop(Trainer):
         *callbacks: TrainerCallback,
     ) -> None:
         collator = DataCollatorForSeq2Seq(base.tokenizer, padding="longest", label_pad_token_id=-100)
-        rows = [_features(row) for rows in batches for row in rows]
+        rows = [features(row) for rows in batches for row in rows]
         settings = _arguments(lane, len(batches), folder)
         super().__init__(
             model=model, args=settings, train_dataset=rows, data_collator=collator, callbacks=list(callbacks)
@@ -95,7 +95,8 @@ class Turns(TrainerCallback):
         self.other()
 
 
-def _features(row: Row) -> dict[str, list[int]]:
+def features(row: Row) -> dict[str, list[int]]:
+    """A row as collators take it."""
     tokens = list(row.tokens)
     labels = [token if counts else -100 for token, counts in zip(tokens, row.supervised, strict=True)]
     return {"input_ids": tokens, "attention_mask": [1] * len(tokens), "labels": labels}

@@ -24,8 +24,8 @@ TARGETS = {
 }
 
 
-def tiny_base(family="llama", seed=0):
-    return Base(tiny_model(family, seed), tiny_tokenizer(), f"tiny/{family}", f"fingerprint of {family} {seed}")
+def tiny_base(family="llama", seed=0, **more):
+    return Base(tiny_model(family, seed, **more), tiny_tokenizer(), f"tiny/{family}", f"fingerprint of {family} {seed}")
 
 
 def tiny_bank(family="llama", *names, **settings):
@@ -71,7 +71,7 @@ def packed_loss(bank, groups, compositions, *, training=True, noise=(), path=Non
     used = frame(laid, compositions, training=training, noise=noise)
     targets = laid.targets
     with attention(bank.base.model, implementation), bank.use(used):
-        found = logits(bank.base.model, forward(bank.base, laid)[targets.hidden])
+        found = logits(bank.base, forward(bank.base, laid)[targets.hidden])
         losses = F.cross_entropy(found, targets.token, reduction="none") * targets.weight
         sums = torch.zeros(len(groups)).index_add(0, targets.group, losses)
         if sums.requires_grad:

@@ -38,4 +38,4 @@ def test_an_unknown_kind_is_an_error_with_the_known_ones(package, name):
 def test_listing_kinds_imports_no_torch():
     code = "import sys; from tenfold import plugins; print(plugins.names('tenfold.adapters'), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['dora', 'fff', 'ia3', 'lora'] False"
+    assert done.stdout.strip() == "['bottleneck', 'dora', 'fff', 'ia3', 'lora'] False"

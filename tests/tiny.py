@@ -4,6 +4,8 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
+from tenfold.base.families import AUTO
+
 COMMON = {
     "vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
     "max_position_embeddings": 256, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
@@ -31,8 +33,9 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def tiny_config(family: str):
+def tiny_config(family: str, **more):
     name, settings = FAMILIES[family]
+    settings = {**settings, **more}
     settings = {
         k: v
         for k, v in settings.items()
@@ -41,12 +44,48 @@ def tiny_config(family: str):
     return getattr(transformers, name)(**settings)
 
 
-def tiny_model(family: str = "llama", seed: int = 0, spread: float = 3.0):
+def tiny_model(family: str = "llama", seed: int = 0, spread: float = 3.0, **more):
     """A random model in fp32. Weights are spread wider than at birth, so that attention matters."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(tiny_config(family), dtype=torch.float32, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_config(
+        tiny_config(family, **more), dtype=torch.float32, attn_implementation="eager"
+    )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 2 and "embed" not in name and "wte" not in name:
                 parameter.mul_(spread)
     return model.eval().requires_grad_(False)
+
+
+BERT = {**COMMON, "intermediate_size": 64}
+T5 = {"vocab_size": 97, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4,
+      "decoder_start_token_id": 0, "eos_token_id": 2, "pad_token_id": 0}  # fmt: skip
+BART = {"vocab_size": 97, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 256,
+        "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "decoder_start_token_id": 2,
+        "forced_eos_token_id": None}  # fmt: skip
+OTHERS = {
+    "bert": ("BertConfig", BERT, "classification"),
+    "roberta": ("RobertaConfig", BERT, "classification"),
+    "distilbert": ("DistilBertConfig", {"vocab_size": 97, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64,
+                                        "max_position_embeddings": 256, "pad_token_id": 0}, "classification"),
+    "llama": ("LlamaConfig", LLAMA, "classification"),
+    "gpt2": ("GPT2Config", {**GPT2, "pad_token_id": 0}, "classification"),
+    "t5": ("T5Config", T5, "seq2seq"),
+    "bart": ("BartConfig", BART, "seq2seq"),
+}  # fmt: skip
+
+
+def tiny_other(kind: str, labels: int = 2, seed: int = 0):
+    """A random model of another family than the causal ones, in fp32, and that family."""
+    name, settings, family = OTHERS[kind]
+    torch.manual_seed(seed)
+    config = getattr(transformers, name)(**settings)
+    if family == "classification":
+        config.num_labels = labels
+    model = AUTO[family].from_config(config, dtype=torch.float32, attn_implementation="eager")
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if parameter.ndim == 2 and not any(part in key for part in ("embed", "wte", "shared", "wpe")):
+                parameter.mul_(3.0)
+    return model.eval().requires_grad_(False), family

@@ -41,16 +41,20 @@ class Run:
         return load_tasks(self.config, list(chosen))
 
     def composition(self, adapter: str) -> Composition:
-        """``base``, one adapter, or several: ``a+b``, ``a:0.5+b:0.5``. Raises ConfigError for what is not there."""
+        """``base``, a task with all of its adapters, one adapter, or several of these: ``a+b``, ``a:0.5+b.lora:0.5``.
+
+        Raises ConfigError for what is not there.
+        """
         if adapter == BASE_LABEL:
             return BASE
         parts = [part.partition(":") for part in adapter.split("+")]
-        known = [*self.bank.adapters, BASE_LABEL]
+        known = {name: compose(name) for name in self.bank.adapters} | compositions(self.config, self.bank)
         for name, _, _ in parts:
-            if name not in self.bank.adapters:
-                raise ConfigError(f"no adapter {name!r}; there are: {', '.join(known)}{nearest(name, known)}")
+            if name not in known:
+                there = [*known, BASE_LABEL]
+                raise ConfigError(f"no adapter {name!r}; there are: {', '.join(there)}{nearest(name, there)}")
         try:
-            return compose(*((name, float(weight or 1)) for name, _, weight in parts))
+            return compose(*((one, w * float(weight or 1)) for name, _, weight in parts for one, w in known[name]))
         except ValueError:
             raise ConfigError(f"adapter {adapter!r}: a weight must be a number, as in a:0.5+b:0.5") from None
 
@@ -61,10 +65,10 @@ class Run:
         names: Sequence[str] | None = None,
         progress: Progress = SILENT,
     ) -> list[Result]:
-        """Measure tasks with the base and their own adapter, or with the base and those given; kept in the run."""
+        """Measure tasks with the base and their own adapters, or with the base and those given; kept in the run."""
         chosen = self.tasks(names)
-        compositions = {name: self.composition(name) for name in adapters or ()}
-        items = measure_items(chosen, self.bank, compositions or None)
+        others = {name: self.composition(name) for name in adapters or ()}
+        items = measure_items(self.bank, chosen, compositions(self.config, self.bank), others or None)
         sets = evaluate.evaluate(self.bank, items, progress=progress)
         if self.folder.base.is_dir():
             sets = self._before(sets) + as_full(sets)
@@ -96,14 +100,32 @@ class Run:
         template as it is.
         """
         composition = self.composition(adapter)
-        name = task or next((n for n, _ in composition if n in self.config.tasks), None)
-        settings = self.config.task(name).task if name else None
-        tokenizer, model = self.bank.base.tokenizer, self.bank.base.model
-        longest = max_new_tokens or (settings and settings.max_new_tokens) or MOST_NEW_TOKENS
-        stop, eos = tuple(settings.stop) if settings else (), frozenset(end_of_turn(tokenizer, model))
-        prompts = [tasks.prompt_tokens(make_request(one, settings or TaskSettings()), tokenizer) for one in inputs]
-        requests = [Request(p, composition, longest, sampling or Sampling(), stop, eos) for p in prompts]
-        return [completion.text for completion in Engine(self.bank).generate(requests, progress)]
+        owners = (self.config.owners.get(name) for name, _ in composition)
+        asked = self.config.task(task) if task else next(filter(None, owners), None)
+        return answer(
+            self.bank, inputs, composition, asked.task if asked else TaskSettings(), max_new_tokens=max_new_tokens,
+            sampling=sampling, progress=progress,
+        )  # fmt: skip
+
+
+def answer(
+    bank: Bank,
+    inputs: Sequence[str | Mapping[str, str]],
+    composition: Composition,
+    settings: TaskSettings,
+    *,
+    max_new_tokens: int | None = None,
+    sampling: Sampling | None = None,
+    stop: Sequence[str] | None = None,
+    progress: Progress = SILENT,
+) -> list[str]:
+    """Answers to texts, or to the columns of a task's template; what is not said is the task's."""
+    longest = (settings.max_new_tokens or MOST_NEW_TOKENS) if max_new_tokens is None else max_new_tokens
+    stops = tuple(settings.stop if stop is None else stop)
+    eos, choices = frozenset(end_of_turn(bank.base.tokenizer, bank.base.model)), tuple(settings.classes)
+    prompts = [tasks.prompt_tokens(make_request(one, settings), bank.base.coding) for one in inputs]
+    requests = [Request(p, composition, longest, sampling or Sampling(), stops, eos, choices) for p in prompts]
+    return [completion.text for completion in Engine(bank).generate(requests, progress)]
 
 
 def load(path: str | Path, *, progress: Progress = SILENT) -> Run:
@@ -121,16 +143,32 @@ def load(path: str | Path, *, progress: Progress = SILENT) -> Run:
 
 def load_base(config: Config, name: str, progress: Progress = SILENT) -> base.Base:
     """A base model on the device and in the float type of the config."""
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = config.dtype
-    if dtype == "auto":
-        dtype = "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
-    loaded = base.load(name, device=device, dtype=DTYPES[dtype], quantization=_quantization(config), progress=progress)
+    device, dtype = choose_device(config.device, config.dtype)
+    loaded = base.load(
+        name, family=family(config), device=device, dtype=dtype, quantization=_quantization(config), progress=progress
+    )
     if config.model_type not in (None, type(loaded.model).__name__):
         raise ConfigError(f"model_type: {config.model_type!r} given, but {name} is a {type(loaded.model).__name__}")
     return loaded
+
+
+def family(config: Config) -> base.Family | None:
+    """What the base is for, where the config says it."""
+    return None if config.family == "auto" else config.family
+
+
+def choose_device(device: str, dtype: str = "auto") -> tuple[str, torch.dtype]:
+    """Where a base stands and in which float type; ``auto`` is a GPU where there is one, in bfloat16 if it has it.
+
+    Raises ConfigError for another float type.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype not in ("auto", *DTYPES):
+        raise ConfigError(f"dtype: {dtype!r} given; must be auto, {', '.join(DTYPES)}")
+    if dtype == "auto":
+        dtype = "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+    return device, DTYPES[dtype]
 
 
 def _quantization(config: Config) -> base.Quantization | None:
@@ -144,13 +182,31 @@ def load_tasks(config: Config, names: Sequence[str] | None = None) -> list[Task]
         return [tasks.load(name, config.task(name).task, config.folder) for name in names or config.tasks]
 
 
-def measure_items(chosen: Sequence[Task], bank: Bank, others: Mapping[str, Composition] | None = None) -> list[Item]:
-    """Every evaluation set with the base and with the task's own adapter where it has one, or with the others."""
+def compositions(config: Config, bank: Bank) -> dict[str, Composition]:
+    """What each task means by the task's name: all of its adapters, where these are in the bank."""
+    return {
+        name: task.composition
+        for name, task in config.tasks.items()
+        if task.adapters and task.adapters.keys() <= bank.adapters.keys()
+    }
+
+
+def measure_items(
+    bank: Bank,
+    chosen: Sequence[Task],
+    owned: Mapping[str, Composition],
+    others: Mapping[str, Composition] | None = None,
+) -> list[Item]:
+    """Every evaluation set with the base and with the task's own adapters where it has any, or with the others.
+
+    A base for classification is measured where it has a head with the task's number of classes.
+    """
     items = []
     for task in chosen:
-        own = {task.name: compose(task.name)} if task.name in bank.adapters else {}
+        own = {task.name: owned[task.name]} if task.name in owned else {}
         for split in task.eval_sets:
-            for label, composition in {BASE_LABEL: BASE, **(own if others is None else others)}.items():
+            plain = {BASE_LABEL: BASE} if bank.base.answers(len(task.settings.classes)) else {}
+            for label, composition in {**plain, **(own if others is None else others)}.items():
                 items.append(Item(task, split, label, composition))
     return items
 

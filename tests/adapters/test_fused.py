@@ -6,6 +6,7 @@ from peer import FEW, close, fill, gradients, packed_loss, some_rows, tiny_bank
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from tenfold import plugins
 from tenfold.adapters import Frame, Segment, compose
 from tenfold.adapters._base import Layer
 from tenfold.adapters.host import Host
@@ -128,3 +129,75 @@ def test_what_goes_in_is_not_written_to():
     with torch.no_grad():
         module(x)
     assert torch.equal(x, before)
+
+
+FACTORS = {
+    "all kinds": [
+        Segment(0, 3, compose("dora")), Segment(4, 6, compose("ia3")), Segment(6, 9, compose("lora", ("dora", 0.5))),
+        Segment(9, 10, compose("ia3")), Segment(10, 12, compose("lora")),
+    ],
+    "dora and a gap": [Segment(2, 12, compose("dora"))],
+    "fusable": [Segment(0, 5, compose("dora")), Segment(5, 8, compose("ia3")), Segment(9, 12, compose("lora"))],
+    "dora alone": [Segment(0, 99, compose("dora"))],
+    "ia3 alone": [Segment(0, 12, compose("ia3"))],
+    "ia3 at a weight": [Segment(0, 12, compose(("ia3", 0.3)))],
+    "fff and dora": [Segment(0, 7, compose("fff", "dora")), Segment(7, 12, compose(("fff", 0.4), "lora"))],
+}  # fmt: skip
+
+
+def host_of_kinds(module, segments, dtype=torch.float32):
+    """A host with an adapter of every kind that sits on linear layers."""
+    d_in, d_out = (module.nx, module.nf) if isinstance(module, Conv1D) else (module.in_features, module.out_features)
+    module.to(dtype).requires_grad_(False)
+    host = Host(Layer("k_proj", d_in, d_out, isinstance(module, Conv1D)), module, lambda: Frame(segments, True))
+    for seed, name in enumerate(("lora", "dora", "ia3", "fff")):
+        kind = plugins.find("tenfold.adapters", name)
+        part = kind.Adapter(kind.Config(), host.layer, torch.Generator().manual_seed(seed))
+        part.begin(module, None)
+        with torch.no_grad():
+            for parameter in part.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)), alpha=0.3)
+        host.adapters[name] = part
+    return host
+
+
+@pytest.mark.parametrize("used", FACTORS)
+@pytest.mark.parametrize("kind", MODULES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_factors_and_products_in_one_layer(kind, used, dtype, plain):
+    torch.manual_seed(0)
+    module, x = MODULES[kind](), torch.randn(2, 6, 6).to(dtype)
+    if getattr(module, "bias", None) is not None:
+        nn.init.normal_(module.bias)
+    host = host_of_kinds(module, FACTORS[used], dtype)
+    x.requires_grad_()
+
+    def there_and_back():
+        x.grad = None
+        for part in host.adapters.values():
+            part.zero_grad()
+        out = module(x)
+        (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+        found = {f"{n}.{k}": p.grad for n, part in host.adapters.items() for k, p in part.named_parameters()}
+        return {"y": out.detach(), "x": x.grad, **{key: g.clone() for key, g in found.items() if g is not None}}
+
+    fused = there_and_back()
+    with torch.no_grad():
+        in_place = module(x)
+    plain()
+    wanted = there_and_back()
+    tolerance = 1e-5 if dtype == torch.float32 else 4e-2
+    close(in_place, wanted["y"], tolerance)
+    assert fused.keys() == wanted.keys()
+    assert len(wanted) > 2
+    for key, value in wanted.items():
+        close(fused[key], value, tolerance)
+
+
+@pytest.mark.parametrize("segments", [[Segment(0, 4, compose("ia3"))], [Segment(0, 2, compose("ia3"))]], ids=str)
+def test_the_gradient_of_a_factor_is_that_of_finite_differences(segments):
+    module = nn.Linear(6, 10)
+    host = host_of_kinds(module, [*segments, Segment(4, 6, compose("lora"))], torch.float64)
+    parameters = [p for name in ("ia3", "lora") for p in host.adapters[name].double().parameters()]
+    x = torch.randn(6, 6, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradcheck(lambda x, *_: module(x), (x, *parameters))

@@ -8,7 +8,7 @@ from torch import nn
 from tenfold import plugins
 from tenfold.adapters import Bank
 from tenfold.adapters._base import Layer
-from tenfold.adapters.targets import linear_layers, match
+from tenfold.adapters.targets import candidates, match
 from tenfold.store import card, load, save
 
 KINDS = plugins.names("tenfold.adapters")
@@ -75,7 +75,16 @@ def test_what_it_says_of_itself_is_so(kind):
     if (product := adapter.low_rank(training=False)) is not None:
         wanted = product.scale * (x @ product.a.T) @ product.b.T
         torch.testing.assert_close(adapter.delta(x, frozen(x), frozen, None), wanted)
+    if (scaled := adapter.scaled(frozen, training=False)) is not None:
+        product = scaled.product
+        low = product.scale * (x @ product.a.T) @ product.b.T if product else 0
+        inner = frozen(x) + low if scaled.bias else frozen(x) - frozen.bias + low
+        wanted = inner * scaled.factor + (0 if scaled.bias else frozen.bias)
+        torch.testing.assert_close(frozen(x) + adapter.delta(x, frozen(x), frozen, None), wanted)
     assert set(adapter.tensors) == {name for name, _ in adapter.named_parameters()}
+    assert list(adapter.written()) == list(adapter.tensors.values())
+    assert kind.needs(kind.Config()) == 0
+    assert not adapter.drops
     assert set(kind.rates(kind.Config())) <= set(adapter.tensors)
 
 
@@ -106,6 +115,7 @@ def test_its_peft_settings_come_back(kind):
 
 def test_it_sits_on_some_layers_by_default(kind):
     model = tiny_base("llama").model
-    layers = match(model, kind.targets(kind.Config()))
+    targets = kind.targets(kind.Config())
+    layers = match(model, targets)
     assert layers
-    assert {layer.name for layer in layers} <= set(linear_layers(model))
+    assert {layer.name for layer in layers} <= set(candidates(model, targets))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from peer import fill, plain_logits, some_ids, tiny_base
+from peer import close, fill, gradients, packed_loss, plain_logits, some_ids, some_rows, tiny_base
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from tiny import tiny_model
 
@@ -127,3 +127,22 @@ def test_all_kinds_in_one_batch_are_what_they_are_alone():
     for i, name in enumerate(names):
         torch.testing.assert_close(found[i], plain_logits(bank, row, name)[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[-1], plain_logits(bank, row)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_all_kinds_in_one_training_pass_have_the_gradients_that_they_have_alone():
+    bank, names = Bank(tiny_base()), plugins.names("tenfold.adapters")
+    for seed, name in enumerate(names):
+        bank.add(name, name, plugins.find("tenfold.adapters", name).Config(), seed=seed)
+        fill(bank.parameters(name).values(), seed, spread=0.2)
+    config = plugins.find("tenfold.adapters", "lora").Config(peft_init_lora_weights="pissa")
+    bank.add("pissa", "lora", config)
+    names.append("pissa")
+    groups = [some_rows(9, 5, 12, seed=seed) for seed in range(len(names))]
+    together = packed_loss(bank, groups, [compose(name) for name in names])
+    mixed = {name: gradients(bank, name) for name in names}
+    for i, name in enumerate(names):
+        close(together[i : i + 1], packed_loss(bank, [groups[i]], [compose(name)]))
+        for key, gradient in gradients(bank, name).items():
+            torch.testing.assert_close(
+                mixed[name][key], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()), msg=f"{name} {key}"
+            )

@@ -52,7 +52,7 @@ def test_the_research_s_numbers(mistral):
     assert lines[-1] == "total: 129,146,880 parameters (129.15M)"
 
 
-@pytest.mark.parametrize("other", ["lora", "dora", "fff"])
+@pytest.mark.parametrize("other", ["lora", "dora", "fff", "bottleneck"])
 @pytest.mark.parametrize("wanted", [3000, 20000, 123457])
 def test_the_nearest_budget(other, wanted):
     model, module = tiny_base().model, plugins.find("tenfold.adapters", other)
@@ -79,7 +79,8 @@ def test_what_cannot_be_matched():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--adapter", "lore"), "--adapter 'lore': must be dora, fff, ia3, lora; did you mean 'lora'"),
+        (("--adapter", "lore"), "--adapter 'lore': must be bottleneck, dora, fff, ia3, lora; did you mean 'lora'"),
+        (("--adapter", "lora+lora"), "--adapter 'lora+lora': says lora twice"),
         (("--set", "fff_blocks=2"), "fff_blocks: is no setting of lora"),
         (("--set", "lora_r=0"), "lora_r: 0 given; must be greater than or equal to 1"),
         (("--set", "lora_r=x"), "lora_r: 'x' given; must be a whole number"),

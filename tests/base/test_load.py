@@ -192,7 +192,7 @@ def test_other_than_causal_models(folder, kind):
             T5Config(vocab_size=97, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
         )
     model.save_pretrained(folder)
-    assert f"is not a causal language model but {kind}" in refusal(folder)
+    assert f"is not a causal language model but {kind}" in refusal(folder, family="causal")
 
 
 def test_no_tokenizer(folder):

@@ -1,5 +1,6 @@
 """Bases in 4 and 8 bits: what they hold, how close they stay to floats, and adapters trained on them."""
 
+import pathlib
 import sys
 
 import pytest
@@ -17,11 +18,20 @@ from tenfold.store import card, load, save
 HOW = {"nf4": Quantization("nf4"), "nf4 plain scales": Quantization("nf4", double=False), "int8": Quantization("int8")}
 CLOSE = {"nf4": 0.3, "nf4 plain scales": 0.3, "int8": 0.03}  # of the logits' spread, on tiny random models
 KINDS = plugins.names("tenfold.adapters")
+MAPS = pathlib.Path("/proc/self/maps")
+
+
+WIDE = {"llama": {"hidden_size": 64}, "gpt2": {"n_embd": 64}, "gpt_neox": {"hidden_size": 64}}
+
+
+def floats(family="llama"):
+    """A tiny base whose layers are all whole blocks wide."""
+    return tiny_base(family, **WIDE[family])
 
 
 def held(how, family="llama"):
-    """A tiny base in few bits; its float weights are those of ``tiny_base``."""
-    one = tiny_base(family)
+    """The same in few bits."""
+    one = floats(family)
     quantize(one.model, HOW[how], "cpu")
     one.quantization = HOW[how]
     return one
@@ -30,7 +40,7 @@ def held(how, family="llama"):
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
 @pytest.mark.parametrize("how", HOW)
 def test_logits_stay_close_to_the_float_base(how, family):
-    plain, few, ids = tiny_base(family), held(how, family), some_ids()
+    plain, few, ids = floats(family), held(how, family), some_ids()
     with torch.no_grad():
         wanted, found = plain.model(input_ids=ids).logits, few.model(input_ids=ids).logits
     error = (found - wanted).square().mean().sqrt() / wanted.std()
@@ -39,17 +49,37 @@ def test_logits_stay_close_to_the_float_base(how, family):
 
 @pytest.mark.parametrize("how", HOW)
 def test_linear_layers_are_in_few_bits_and_the_head_is_not(how):
-    plain, few = tiny_base(), held(how)
+    plain, few = floats(), held(how)
     head = few.model.get_output_embeddings()
     assert list(dict(few.model.named_modules())) == list(dict(plain.model.named_modules()))
     for name, module in few.model.named_modules():
         if isinstance(module, nn.Linear) and module is not head:
             assert not module.weight.is_floating_point()
-            floats = plain.model.get_submodule(name).weight
-            error = (matrix(module) - floats).norm() / floats.norm()
+            own = plain.model.get_submodule(name).weight
+            error = (matrix(module) - own).norm() / own.norm()
             assert 0 < float(error) < (0.02 if how == "int8" else 0.15)
     assert head.weight.is_floating_point()
     assert matrix(few.model.get_input_embeddings()) is None
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="the system does not say which files are mapped")
+@pytest.mark.parametrize("how", HOW)
+def test_the_float_weights_file_is_not_kept_in_memory(how, tmp_path):
+    plain = tiny_base()
+    base.save(plain, tmp_path / "base")
+    floats = base.load(str(tmp_path / "base"))
+    assert str(tmp_path) in MAPS.read_text()
+    del floats
+    few = base.load(str(tmp_path / "base"), quantization=HOW[how])
+    assert str(tmp_path) not in MAPS.read_text()
+    assert torch.equal(few.model.get_input_embeddings().weight, plain.model.get_input_embeddings().weight)
+    assert few.model.get_output_embeddings().weight.data_ptr() != few.model.get_input_embeddings().weight.data_ptr()
+
+
+@pytest.mark.parametrize("how", ["nf4", "int8"])
+def test_it_says_nothing_at_every_product(how, caplog, capfd):
+    held(how).model(input_ids=some_ids())
+    assert (caplog.text, *capfd.readouterr()) == ("", "", "")
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -59,6 +89,19 @@ def test_the_matrix_is_what_the_layer_multiplies_by(how):
     x = torch.randn(5, module.in_features)
     error = (module(x) - F.linear(x, matrix(module))).norm() / module(x).norm()
     assert float(error) < (0.02 if how == "int8" else 1e-5)  # int8 rounds activations too
+
+
+@pytest.mark.parametrize("width", [16, 32, 64, 96, 160, 576])
+def test_nf4_holds_every_width_or_leaves_it_in_floats(width):
+    one = tiny_base()
+    one.model.extra = nn.Linear(width, 48)
+    floats = one.model.extra.weight.detach().clone()
+    quantize(one.model, HOW["nf4"], "cpu")
+    error = (matrix(one.model.extra) - floats).norm() / floats.norm()
+    assert float(error) == 0 if width % 32 else 0.05 < float(error) < 0.11
+    x = torch.randn(3, width)
+    wanted = F.linear(x, matrix(one.model.extra), one.model.extra.bias)
+    torch.testing.assert_close(one.model.extra(x), wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -114,11 +157,11 @@ def test_an_adapter_goes_from_few_bits_to_floats_and_says_where_it_was_trained(k
     fill(bank.parameters("a").values())
     save(bank, "a", tmp_path / "a", card.describe(bank.base))
     assert card.read(tmp_path / "a").quantisation == "nf4 double"
-    floats = Bank(tiny_base())
-    load(floats, tmp_path / "a")
-    pairs = zip(bank.parameters("a").values(), floats.parameters("a").values(), strict=True)
+    plain = Bank(floats())
+    load(plain, tmp_path / "a")
+    pairs = zip(bank.parameters("a").values(), plain.parameters("a").values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
-    assert plain_logits(floats, some_ids(), "a").isfinite().all()
+    assert plain_logits(plain, some_ids(), "a").isfinite().all()
 
 
 def test_dora_s_norm_is_that_of_the_bits():

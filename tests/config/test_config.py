@@ -21,6 +21,12 @@ def load(tmp_path):
     return load
 
 
+def of(task):
+    """The settings of a task's only adapter."""
+    (own,) = task.adapters.values()
+    return own.settings
+
+
 def test_defaults(load, tmp_path):
     config = load(MINIMAL)
     assert (config.base_model, config.adapter, config.device, config.seed) == ("some/model", "lora", "auto", 0)
@@ -28,7 +34,8 @@ def test_defaults(load, tmp_path):
     assert config.folder == tmp_path.resolve()
     assert config.source == MINIMAL
     task = config.task("one")
-    assert (task.name, task.adapter_kind, task.task.path, task.adapter.lora_r) == ("one", "lora", "rows.csv", 8)
+    assert (task.name, task.task.path) == ("one", "rows.csv")
+    assert [(name, own.kind, own.settings.lora_r) for name, own in task.adapters.items()] == [("one", "lora", 8)]
     assert list(config.tasks) == ["one"]
 
 
@@ -36,13 +43,13 @@ def test_a_task_overrides_training_and_adapter_settings(load):
     config = load(TWO + "    learning_rate: 1e-3\n    lora_r: 4\n    sequence_len: 64\nlora_r: 16\nsequence_len: 128\n")
     one, two = config.task("one"), config.task("two")
     assert (one.training.learning_rate, two.training.learning_rate) == (5e-4, 1e-3)
-    assert (one.adapter.lora_r, two.adapter.lora_r) == (16, 4)
+    assert (of(one).lora_r, of(two).lora_r) == (16, 4)
     assert (one.task.sequence_len, two.task.sequence_len) == (128, 64)
 
 
 def test_an_empty_value_is_unset(load):
     config = load(TWO + "    lora_r:\n    num_epochs:\nlora_r: 16\nseed:\nlearning_rate:\nwandb_project:\n")
-    assert config.task("two").adapter.lora_r == 16
+    assert of(config.task("two")).lora_r == 16
     assert config.task("two").training.num_epochs == 1
     assert config.seed == 0
     assert config.task("one").training.learning_rate == 5e-4
@@ -74,17 +81,17 @@ def test_the_prompt_has_three_names(load, name):
 def test_targets_come_from_a_list_a_word_or_a_file(load, tmp_path):
     (tmp_path / "targets.txt").write_text("# which\nmodel.layers.0.q_proj\n\nv_proj  # all\n")
     config = load(TWO + "    lora_target_modules: q_proj\nlora_target_modules: targets.txt\n")
-    assert config.task("one").adapter.lora_target_modules == ["model.layers.0.q_proj", "v_proj"]
-    assert config.task("two").adapter.lora_target_modules == ["q_proj"]
+    assert of(config.task("one")).lora_target_modules == ["model.layers.0.q_proj", "v_proj"]
+    assert of(config.task("two")).lora_target_modules == ["q_proj"]
 
 
 def test_overrides_have_yaml_types_and_reach_tasks(load):
     config = load(TWO, "tasks.two.lora_r=4", "learning_rate=1e-3", "tasks.one.system=no", "output_dir=here")
-    assert config.task("two").adapter.lora_r == 4
+    assert of(config.task("two")).lora_r == 4
     assert config.task("one").training.learning_rate == 1e-3
     assert config.task("one").task.system == "no"
     assert config.output_dir == pathlib.Path("here")
-    assert load(MINIMAL + "lora_r: 4\n", "lora_r=").task("one").adapter.lora_r == 8
+    assert of(load(MINIMAL + "lora_r: 4\n", "lora_r=").task("one")).lora_r == 8
     added = load(MINIMAL, "tasks.new={path: rows.csv, steps: 3}", "tasks.one.labels.0=zero")
     assert added.task("new").training.steps == 3
     assert added.task("one").task.labels == {"0": "zero"}
@@ -99,13 +106,39 @@ def test_a_base_model_beside_the_config_is_found(load, tmp_path):
 
 def test_the_base_itself_can_be_trained(load):
     task = load(MINIMAL + "adapter: full\n").task("one")
-    assert (task.adapter_kind, task.adapter) == ("full", None)
+    assert (task.full, task.adapters, task.composition) == (True, {}, ())
+
+
+SEVERAL = TWO + "    adapter: fff+lora\n    fff_blocks: 2\nadapter: lora\nlora_r: 4\n"
+
+
+def test_a_task_has_several_adapters(load):
+    config = load(SEVERAL)
+    two = config.task("two")
+    assert {name: own.kind for name, own in two.adapters.items()} == {"two.fff": "fff", "two.lora": "lora"}
+    assert two.composition == (("two.fff", 1.0), ("two.lora", 1.0))
+    assert (two.adapters["two.fff"].settings.fff_blocks, two.adapters["two.lora"].settings.lora_r) == (2, 4)
+    assert {name: task.name for name, task in config.owners.items()} == {
+        "one": "one",
+        "two.fff": "two",
+        "two.lora": "two",
+    }
+
+
+def test_several_adapters_go_on_from_the_folders_beside_the_path(load, tmp_path):
+    for kind in ("lora", "fff"):
+        (tmp_path / f"old.{kind}").mkdir()
+    task = load(TWO + "    adapter_path: old/\n    adapter: lora+fff\n").task("two")
+    assert task.adapter_paths == {"two.lora": "old.lora", "two.fff": "old.fff"}
+    (tmp_path / "old.fff").rmdir()
+    with pytest.raises(ConfigError, match=r"demo.yaml:7: tasks.two.adapter_path: no such folder: \S*old.fff$"):
+        load(TWO + "    adapter_path: old\n    adapter: lora+fff\n")
 
 
 def test_a_config_can_be_a_dict(tmp_path):
     (tmp_path / "rows.csv").write_text("a\n1\n")
     config = Config.parse({"base_model": "m", "lora_r": 2, "tasks": {"t": {"path": "rows.csv"}}}, tmp_path)
-    assert config.task("t").adapter.lora_r == 2
+    assert of(config.task("t")).lora_r == 2
     with pytest.raises(ConfigError, match=r"^config: lora_x: unknown key; did you mean 'lora_r'\?$"):
         Config.parse({"base_model": "m", "lora_x": 2, "tasks": {"t": {"path": "rows.csv"}}}, tmp_path)
 
@@ -161,13 +194,26 @@ def test_a_dumped_config_is_the_same_from_anywhere(load, tmp_path):
     assert again.output_dir == config.output_dir.resolve()
     for name in ("one", "two"):
         before, after = config.task(name), again.task(name)
-        assert (after.training, after.adapter, after.adapter_kind) == (before.training, before.adapter, "lora")
+        assert (after.training, after.adapters) == (before.training, before.adapters)
         assert after.task.path == str(tmp_path / "rows.csv")
         assert after.task.labels == before.task.labels
         assert after.task.prompt == before.task.prompt
         assert after.task.sequence_len == 96
     assert again.task("two").task.eval_sets["matched"].path == str(tmp_path / "rows.csv")
     assert again.task("two").task.eval_sets["made"].path == "synthetic:dates?rows=8"
+    assert again.dump() == config.dump()
+
+
+def test_several_adapters_are_dumped_and_read_again(load, tmp_path):
+    for kind in ("lora", "fff"):
+        (tmp_path / f"old.{kind}").mkdir()
+    config = load(SEVERAL + "fff_intermediate_size: [8, 4]\n", "tasks.two.adapter_path=old")
+    place = tmp_path / "elsewhere" / "config.yaml"
+    place.parent.mkdir()
+    place.write_text(config.dump())
+    again = Config.load(place)
+    assert [task.adapters for task in again.tasks.values()] == [task.adapters for task in config.tasks.values()]
+    assert again.task("two").adapter_paths["two.fff"] == str(tmp_path / "old.fff")
     assert again.dump() == config.dump()
 
 

@@ -76,7 +76,21 @@ def test_one_line_says_it_all(complain, text, says):
         ("  two: {path: rows.csv, adapter: qlora}\n", "5: tasks.two.adapter: 'qlora' given, but the base is quantised"),
         ("adapter: full\nbase_quantization: nf4\n", "6: base_quantization: 'nf4' given, but only a float base can be"),
         ("base_quantization: nf3\n", "5: base_quantization: 'nf3' given; must be nf4, int8"),
-        ("adapter: lore\n", "5: adapter: 'lore' given; must be dora, fff, ia3, lora, full, qlora; did you mean"),
+        ("adapter: lore\n", "5: adapter: 'lore' given; must be bottleneck, dora, fff, ia3, lora, full, qlora, or "
+         "kinds joined by + as in lora+fff; did you mean 'lora'?"),
+        ("adapter: lora+ff\n", "5: adapter: 'lora+ff' given; must be bottleneck, dora, fff, ia3, lora, full, qlora, or "
+         "kinds joined by + as in lora+fff; did you mean 'fff'?"),
+        ("adapter: lora+\n", "5: adapter: 'lora+' given; must be bottleneck,"),
+        ("adapter: lora+fff+lora\n", "5: adapter: 'lora+fff+lora' given, which says lora twice; each kind at"),
+        ("    adapter: lora+full\n", "5: tasks.one.adapter: 'lora+full' given, but full stands alone"),
+        ("adapter: qlora+fff\n", "5: adapter: 'qlora+fff' given, but qlora stands alone; give lora and base_quantiz"),
+        ("    adapter: [lora]\n", "5: tasks.one.adapter: ['lora'] given; must be bottleneck,"),
+        ("    ia3_target_modules: [x]\nadapter: lora+fff\n", "5: tasks.one.ia3_target_modules: is a setting of ia3, "
+         "but the adapter is lora+fff"),
+        ("adapter: lora+fff\nia3_target_modules: [x]\n", "6: ia3_target_modules: is a setting of ia3, and no task has"),
+        ("adapter: lora+fff\nfff_blocks: 0\nlora_r: 0\n", "6: fff_blocks: 0 given; must be greater than or equal to 1 "
+         "(and 1 more: lora_r)"),
+        ("    adapter_path: .\nadapter: full\n", "5: tasks.one.adapter_path: with adapter full the base itself"),
         ("adapter: [lora]\n", "5: adapter: ['lora'] given; must be text"),
         ("adapter: full\nlora_r: 3\n", "6: lora_r: is a setting of dora, lora, and no task has such"),
         ("    lora_r: 3\nadapter: full\n", "5: tasks.one.lora_r: is a setting of dora, lora, but the"),
@@ -152,10 +166,11 @@ def test_the_mole_seeds_config_filled_in(tmp_path):
     (tmp_path / "mole.yaml").write_text(filled)
     config = Config.load(tmp_path / "mole.yaml")
     task = config.task("name_of_task_2")
-    assert (task.adapter.lora_r, task.adapter.lora_alpha, task.adapter.lora_dropout) == (32, 16, 0.05)
-    assert task.adapter.lora_target_modules[0] == "gate_proj"
-    assert task.adapter.lora_target_linear
-    assert (task.adapter_kind, config.base_quantization) == ("lora", "nf4")
+    own = task.adapters["name_of_task_2"]
+    assert (own.settings.lora_r, own.settings.lora_alpha, own.settings.lora_dropout) == (32, 16, 0.05)
+    assert own.settings.lora_target_modules[0] == "gate_proj"
+    assert own.settings.lora_target_linear
+    assert (own.kind, config.base_quantization) == ("lora", "nf4")
     assert (task.training.gradient_accumulation_steps, task.training.micro_batch_size) == (4, 2)
     assert (task.training.optimizer, task.training.lr_scheduler) == ("adamw_bnb_8bit", "cosine")
     assert task.training.learning_rate == 0.0002

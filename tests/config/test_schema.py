@@ -1,7 +1,12 @@
+import itertools
 import json
+import re
+
+import pytest
 
 from tenfold.config import Config, schema
 from tenfold.config.keys import kind_settings, task_keys, top_keys
+from tenfold.errors import ConfigError
 
 
 def references(inside):
@@ -40,3 +45,35 @@ def test_the_schemas_defaults_are_the_configs(tmp_path):
             kinds = [kind() for kind in kind_settings().values()]
             holders = [part for part in (config, task.training, task.task, *kinds) if hasattr(part, key)]
             assert getattr(holders[0], key) == value["default"], key
+
+
+ONE = ["lora", "fff", "ia3", "qlora", "full", "lore", ""]
+ADAPTERS = [None, *("+".join(kinds) for count in (1, 2, 3) for kinds in itertools.product(ONE, repeat=count))]
+
+
+@pytest.mark.parametrize("place", ["top", "task"])
+def test_the_schema_and_the_config_allow_the_same_adapters(place, tmp_path):
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    found = schema()
+    members = (found if place == "top" else found["$defs"]["Task"])["properties"]["adapter"]["anyOf"]
+    allowed = {given for given in ADAPTERS if any(fits(member, given) for member in members)}
+    assert allowed == {given for given in ADAPTERS if loads(place, given, tmp_path)}
+    assert {"lora", "lora+fff", "ia3+fff+lora", "full", None} <= allowed
+    assert ("qlora" in allowed) == (place == "top")
+
+
+def fits(member, given):
+    """As JSON schema has it, for the two kinds of member that there are."""
+    return (
+        given in member["enum"] if "enum" in member else given is not None and bool(re.search(member["pattern"], given))
+    )
+
+
+def loads(place, given, folder):
+    task = {"path": "rows.csv"}
+    top, own = ({"adapter": given}, {}) if place == "top" else ({}, {"adapter": given})
+    try:
+        Config.parse({"base_model": "m", **top, "tasks": {"t": {**task, **own}}}, folder)
+    except ConfigError:
+        return False
+    return True

@@ -1,3 +1,8 @@
+import importlib.util
+import json
+
+import adapters
+import bits
 import cases
 import flops
 import memory
@@ -5,6 +10,8 @@ import mixed
 import ours
 import pytest
 import quality
+import quantised
+import swap
 import torch
 import torch.nn.functional as F
 import training
@@ -81,6 +88,18 @@ def test_one_more_adapter(data, tiny_base, capsys):
     assert '"decoding_over_base": 1.0' in capsys.readouterr().out
 
 
+def test_every_kind_beside_lora_and_peft(data, tiny_base, capsys):
+    assert adapters.main(["--data", str(data), "--smoke", "--base-model", str(tiny_base)]) == 0
+    found = json.loads("{" + capsys.readouterr().out.partition("\n{")[2])
+    lines = {line["kind"]: line for line in found["kinds"]}
+    assert lines.keys() == {*adapters.KINDS, adapters.ALL, "base"}
+    assert lines["lora"]["step_over_lora"] == lines["lora"]["inference_over_lora"] == 1
+    for kind in ("dora", "fff", "bottleneck", "lora, pissa"):
+        assert lines[kind]["parameters"] == pytest.approx(lines["lora"]["parameters"], rel=0.1)
+    assert all(line["largest_loss_difference"] < 1e-4 for line in found["beside_peft"])
+    assert len(found["single_layers"]) == 8
+
+
 def test_quality_beside_peft(data, tiny_base, capsys):
     assert quality.main(["--data", str(data), "--smoke", "--peer", "--base-model", str(tiny_base)]) == 0
     assert "tenfold is not distinguishable from peft" in capsys.readouterr().out
@@ -90,3 +109,39 @@ def test_quality_without_an_earlier_peer_says_so(data, tiny_base, tmp_path, monk
     monkeypatch.setattr(quality, "CASES", tmp_path / "none.csv")
     with pytest.raises(SystemExit, match="run once with --peer"):
         quality.main(["--data", str(data), "--base-model", str(tiny_base)])
+
+
+def test_swapping_beside_peft(tiny_base, capsys):
+    assert swap.main(["--smoke", "--base-model", str(tiny_base)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["same_tokens"]
+    assert [one["operation"] for one in found["milliseconds"]] == list(swap.INCLUDES)
+    for one in found["milliseconds"]:
+        assert 0 < one["tenfold_q1"] <= one["tenfold"] <= one["tenfold_q3"]
+        assert one["peft_over_tenfold"] == pytest.approx(one["peft"] / one["tenfold"])
+    ours, theirs = found["base_after_merging_and_restoring"]
+    assert (ours["library"], ours["changed"], theirs["library"]) == ("tenfold", 0, "peft")
+    assert ours["matrices"] == theirs["matrices"] == 14
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+def test_bases_in_few_bits(data, tiny_base):
+    options = quantised.parse(["--data", str(data), "--smoke", "--base-model", str(tiny_base)])
+    trained, found = {name: quantised.train(name, options) for name in bits.OWN}, quantised.decoding(options)
+    assert list(found) == bits.names(compiled=False)
+    for name, one in trained.items():
+        assert one["loss_after"] != one["loss_before"]
+        assert (one["base_megabytes"] < trained["float32"]["base_megabytes"]) == (name != "float32")
+    assert found["nf4"]["base_megabytes"] == trained["nf4"]["base_megabytes"]
+    assert found["float32"]["share_of_greedy_tokens_until_first_other"] == 1
+
+
+def test_the_int8_product_is_that_of_rounded_weights():
+    layer, x = torch.nn.Linear(64, 32), torch.randn(2, 3, 64)
+    with torch.no_grad():
+        found, wanted = bits.Int8(layer.weight, layer.bias)(x), layer(x)
+    assert 0 < float((found - wanted).norm() / wanted.norm()) < 0.02
+
+
+def test_the_share_until_the_first_other_token():
+    assert quantised.same_start([[1, 2, 3, 4], [1, 2]], [[1, 2, 4, 4], [1, 2]]) == 0.75

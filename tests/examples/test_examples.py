@@ -1,6 +1,8 @@
 import importlib.util
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -51,7 +53,12 @@ def test_mnli_is_floras_prompt_to_the_character(examples):
 
 def test_alpaca_takes_its_targets_from_a_file(examples):
     config = Config.load(examples / "alpaca" / "alpaca.yaml")
-    assert config.task("alpaca").adapter.lora_target_modules == ["q_proj", "k_proj", "v_proj", "o_proj"]
+    assert config.task("alpaca").adapters["alpaca"].settings.lora_target_modules == [
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+    ]
     [task] = runs.load_tasks(config)
     assert task.train[0].prompt.startswith("### Instruction:\n")
     assert (len(task.train), len(task.eval_sets["eval"])) == (440, 60)
@@ -104,3 +111,31 @@ def test_every_file_that_a_readme_links_to_is_there():
     for page in [ROOT / "README.md", *(ROOT / "examples").rglob("README.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_translation_from_its_pretraining_to_bleu(examples, data, tmp_path):
+    script = [
+        sys.executable,
+        str(examples / "translation" / "pretrain.py"),
+        "--smoke",
+        "--data",
+        str(data / "multi30k"),
+    ]
+    done = subprocess.run([*script, "--out", str(tmp_path / "t5")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    few = [f"tasks.{task}.{setting}" for task in ("en-de", "de-en") for setting in ("max_rows=4", "max_new_tokens=4")]
+    place = examples / "translation" / "translation.yaml"
+    finished = tenfold.train(load(place, tmp_path / "t5", *few, "eval_max_rows=2", "num_epochs=1"))
+    assert {(one.task, one.adapter, one.metric) for one in finished.results} >= {
+        ("en-de", "en-de", "bleu"), ("de-en", "base", "bleu"), ("de-en", "de-en", "chrf"),
+    }  # fmt: skip
+
+
+@pytest.mark.real
+def test_reviews_with_the_real_encoder(examples):
+    few = ["tasks.reviews.max_rows=8", "tasks.reviews.eval_max_rows=4", "steps=2", "micro_batch_size=4"]
+    place = examples / "reviews" / "reviews.yaml"
+    finished = tenfold.train(Config.load(place, [*few, f"output_dir={place.parent / 'run'}", "device=cpu"]))
+    assert {one.metric for one in finished.results} == {"accuracy", "macro_f1", "loss"}
+    answers = finished.run.generate(["a film that stays with you"], "reviews")
+    assert set(answers) <= {"negative", "positive"}

@@ -4,9 +4,11 @@ import itertools
 
 import pytest
 import torch
+from peer import fill
 from tiny import FAMILIES
 from worlds import COMPOSITIONS, alone, prompts, same, tiny_bank
 
+from tenfold import plugins
 from tenfold.adapters import compose
 from tenfold.base.probe import settle
 from tenfold.errors import AdapterError, ConfigError, DataError
@@ -40,6 +42,17 @@ def ties(bank, requests, completions):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_gives_what_each_row_gives_alone(family):
     bank, requests = tiny_bank(family), mixed()
+    assert ties(bank, requests, Engine(bank).generate(requests)) <= 1
+
+
+def test_every_kind_decodes_beside_the_others():
+    bank, names = tiny_bank("llama", ()), plugins.names("tenfold.adapters")
+    for seed, name in enumerate(names):
+        bank.add(name, name, plugins.find("tenfold.adapters", name).Config(), seed=seed)
+        fill(bank.parameters(name).values(), seed, spread=0.3)
+    used = [compose(name) for name in names] + [compose(*names), compose()]
+    pairs = zip(prompts(ROWS), itertools.cycle(used), strict=False)
+    requests = [Request(prompt, composition, max_new_tokens=NEW) for prompt, composition in pairs]
     assert ties(bank, requests, Engine(bank).generate(requests)) <= 1
 
 

@@ -113,7 +113,6 @@ def test_what_peft_trains_further_comes_back(tmp_path):
 REFUSED = {
     "rank_pattern": {"rank_pattern": {"q_proj": 2}},
     "lora_bias": {"lora_bias": True},
-    "modules_to_save": {"modules_to_save": ["lm_head"]},
     "bias": {"bias": "lora_only"},
     "init_lora_weights": {"init_lora_weights": "pissa"},
 }

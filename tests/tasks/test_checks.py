@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from tenfold import tasks
+from tenfold.base import Coding
 from tenfold.tasks.checks import inspect, mark
 from tenfold.tasks.overlaps import find_overlaps, normalise
 from tenfold.tasks.plots import save_lengths
@@ -28,7 +29,7 @@ TRAIN = [("one", "a"), ("two words", "b"), ("One ", "a"), ("one", "b"), ("x" * 5
 
 def test_a_report(load):
     task = load("t", TRAIN, [("three", "a"), ("TWO  words", "b")], sequence_len=40, repeat=3)
-    report = inspect([task], tiny_tokenizer())
+    report = inspect([task], Coding(tiny_tokenizer()))
     train, held = report.splits
     assert (train.rows, held.rows) == (5, 2)
     overhead = len("S[user] \n[assistant] aE")
@@ -56,13 +57,13 @@ def test_rows_of_another_tasks_training_are_found_under_another_template(load):
 
 
 def test_one_label_is_worth_a_word(load):
-    report = inspect([load("t", [("a", "x"), ("b", "x")], [("c", "x")])], tiny_tokenizer())
+    report = inspect([load("t", [("a", "x"), ("b", "x")], [("c", "x")])], Coding(tiny_tokenizer()))
     assert report.warnings == ["t train: every row has the label 'x'"]
 
 
 def test_marks_with_the_loss_on_everything(load):
     task = load("t", TRAIN, TRAIN, train_on_inputs=True, prompt_style="raw")
-    [encoded, *_] = tasks.encode_all(task.train, tiny_tokenizer(), task.settings)
+    [encoded, *_] = tasks.encode_all(task.train, Coding(tiny_tokenizer()), task.settings)
     assert mark(encoded, tiny_tokenizer()) == [("onea</s>", True)]
 
 
@@ -71,7 +72,7 @@ def test_normalising():
 
 
 def test_the_plot(load, tmp_path):
-    report = inspect([load("t", TRAIN, TRAIN, sequence_len=40), load("u", TRAIN, TRAIN)], tiny_tokenizer())
+    report = inspect([load("t", TRAIN, TRAIN, sequence_len=40), load("u", TRAIN, TRAIN)], Coding(tiny_tokenizer()))
     save_lengths(report, tmp_path / "lengths.png")
     with Image.open(tmp_path / "lengths.png") as image:
         assert image.size[0] == 960

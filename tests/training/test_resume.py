@@ -8,8 +8,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from pressing import Press
 
 from tenfold import training
+from tenfold.adapters import activations, beginnings
 from tenfold.errors import RunError
 from tenfold.training import loop
 
@@ -54,34 +57,6 @@ def same_run(found, wanted):
     assert best
     assert all((found / path).read_bytes() == (wanted / path).read_bytes() for path in best)
     assert [path.name for path in (found / "checkpoints").iterdir()] == ["0-000006"]
-
-
-class Press:
-    """A progress that presses Ctrl-C in the middle of training step ``number``, ``times`` times."""
-
-    def __init__(self, number, times=1):
-        self.number, self.times, self.what = number, times, ""
-
-    def start(self, what, total, unit):
-        self.what = what
-        return self
-
-    def advance(self, amount=1):
-        if self.what.startswith("training"):
-            self.number -= amount
-            for _ in range(self.times if self.number == 0 else 0):
-                signal.raise_signal(signal.SIGINT)
-
-    def note(self, text):
-        pass
-
-    finish = note
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        pass
 
 
 def stopped(config, step, **options):
@@ -139,6 +114,17 @@ def test_ctrl_c_in_a_process_of_its_own_ends_cleanly_with_what_was_reached(proje
 def test_stopped_and_resumed_is_as_if_never_stopped(step, project, whole):
     config = project("stopped")
     stopped(config, step)
+    same_run(training.run(config, resume=True).run.folder.path, whole)
+
+
+def test_what_an_adapter_was_born_with_is_resumed_not_made_again(project, monkeypatch):
+    """PiSSA's constants and EVA's directions come out of the checkpoint, whatever this process would find."""
+    begun = {"upper": {"peft_init_lora_weights": "pissa"}, "sums": {"peft_init_lora_weights": "eva"}}
+    whole = training.run(project("whole", **begun)).run.folder.path
+    config = project("stopped", **begun)
+    stopped(config, 3)
+    monkeypatch.setattr(beginnings, "draw", lambda _, w, r, __: (torch.ones(r, w.shape[1]), torch.ones(len(w), r)))
+    monkeypatch.setattr(activations, "MOST_ROWS", 5)
     same_run(training.run(config, resume=True).run.folder.path, whole)
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
+from pressing import Press
 from safetensors.torch import load_file
-from test_resume import Press, results, weights
+from test_resume import results, weights
 from tiny import tiny_model
 from transformers import AutoModelForCausalLM
 
@@ -93,7 +94,7 @@ def test_validation_losses_are_plain_cross_entropy(finished):
     run = finished.run
     model = PeftModel.from_pretrained(tiny_model(), run.folder.adapter("upper")).eval()
     (task,) = run.tasks(["upper"])
-    rows = [one.row for one in tenfold.tasks.encode_all(task.validation, run.bank.base.tokenizer, task.settings)]
+    rows = [one.row for one in tenfold.tasks.encode_all(task.validation, run.bank.base.coding, task.settings)]
     with torch.no_grad():
         plain = lanes.plain_loss(model, rows).item()
     assert records(run.folder.path, "upper", "validation_loss")[-1]["validation_loss"] == pytest.approx(plain, rel=1e-5)
@@ -185,7 +186,7 @@ def test_an_adapter_of_peft_is_brought_in_as_it_is(project):
     (task,) = finished.run.tasks(["upper"])
     rows = [
         one.row
-        for one in tenfold.tasks.encode_all(task.eval_sets["eval"], finished.run.bank.base.tokenizer, task.settings)
+        for one in tenfold.tasks.encode_all(task.eval_sets["eval"], finished.run.bank.base.coding, task.settings)
     ]
     with torch.no_grad():
         plain = lanes.plain_loss(made.eval(), rows).item()
@@ -203,7 +204,7 @@ def test_an_adapter_of_peft_is_trained_further(project):
     assert (saved["r"], saved["lora_alpha"], sorted(saved["target_modules"])) == (3, 6, ["down_proj", "q_proj"])
     run = finished.run
     (task,) = run.tasks(["upper"])
-    rows = [one.row for one in tenfold.tasks.encode_all(task.train, run.bank.base.tokenizer, task.settings)]
+    rows = [one.row for one in tenfold.tasks.encode_all(task.train, run.bank.base.coding, task.settings)]
     order = training.batches.Batches(lanes.make_lane("upper", rows, steps=6), [rows], config.seed)
     with torch.no_grad():
         first = lanes.plain_loss(made.eval(), order.step(0)[0].feeds[0]).item()

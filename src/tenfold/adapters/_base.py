@@ -12,15 +12,17 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Layer:
-    """A frozen module that takes (T, d_in) to (T, d_out).
+    """A frozen module that takes (..., d_in) to (..., d_out), token by token.
 
     name: dotted, as the model names it. transposed: its weight is (d_in, d_out), as in GPT-2's Conv1D.
+    mlp: it is a whole MLP, not a linear layer.
     """
 
     name: str
     d_in: int
     d_out: int
     transposed: bool = False
+    mlp: bool = False
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Targets:
 
     names: suffixes or full dotted names; None is all linear layers. layers: only those whose number in the model (the
     first in their dotted name) is one of these. each: every name must match something; else only one of them.
+    mlps: whole MLPs instead of linear layers.
     """
 
     names: Sequence[str] | None = None
     layers: Collection[int] | None = None
     each: bool = True
+    mlps: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,18 @@ class LowRank:
     scale: float
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """What comes out of a layer is ``factor * (W x + product) + bias``, or with the bias in the brackets too.
+
+    factor (D_out,). bias: whether the factor is on the layer's bias. Hosts fuse these too.
+    """
+
+    factor: Tensor
+    product: LowRank | None
+    bias: bool
+
+
 class Dropout(Protocol):
     """The random numbers of the tokens of one segment in one training pass."""
 
@@ -54,26 +70,41 @@ class Dropout(Protocol):
 
 
 class Adapter(nn.Module, ABC):
-    """What one adapter adds to one frozen module. Its parameters are all trainable.
+    """What one adapter adds to one frozen module. Its parameters are all trainable, its buffers are constants.
 
     identity: with its kind's default settings it changes nothing at birth (tested for every kind).
+    shaped: its part on a layer follows, but for the numbers, from the settings and the layer's shape; its name is
+    nothing to it.
     transforms / adds: whether ``transform`` / ``delta`` do anything; a host skips what does not.
-    tensors: attribute -> its name in an adapter file, behind the layer's dotted name.
+    drops: whether ``delta`` draws random numbers in training.
+    tensors: parameter -> the name, behind the layer's dotted name, under which a file gives it.
     """
 
     identity: ClassVar[bool]
+    shaped: ClassVar[bool] = False
     transforms: bool
     adds: bool
+    drops: bool
     tensors: Mapping[str, str]
 
     @abstractmethod
     def __init__(self, config: Any, layer: Layer, generator: torch.Generator) -> None:
-        """Parameters in float32 on the CPU, drawn from the generator alone."""
+        """Parameters in float32 on the CPU, drawn from the generator alone; on the meta device none need be drawn."""
         super().__init__()
 
     @abstractmethod
-    def begin(self, frozen: nn.Module) -> None:
-        """Take from the frozen module what the first numbers need; for new adapters, not for loaded ones."""
+    def begin(self, frozen: nn.Module, directions: Tensor | None) -> None:
+        """Take from the frozen module what the first numbers need; for new adapters, not for loaded ones.
+
+        directions (N, D_in): those in which the layer's inputs are largest, where the kind ``needs`` them.
+        """
+
+    @abstractmethod
+    def written(self) -> dict[str, Tensor]:
+        """What goes into a file, by name behind the layer's dotted name.
+
+        An adapter with the settings that ``to_peft`` gives and these ``tensors`` computes the same.
+        """
 
     @abstractmethod
     def transform(self, x: Tensor) -> Tensor:
@@ -86,6 +117,10 @@ class Adapter(nn.Module, ABC):
     @abstractmethod
     def low_rank(self, training: bool) -> LowRank | None:
         """The delta as a product of two matrices where it is one (dropout included: None where that is on)."""
+
+    @abstractmethod
+    def scaled(self, frozen: nn.Module, training: bool) -> Scaled | None:
+        """The same for what is a product of two matrices and a factor on all that comes out, else None."""
 
     @abstractmethod
     def merge(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None] | None:
@@ -111,6 +146,10 @@ class Kind(Protocol):
 
     def targets(self, config: Any) -> Targets:
         """The layers it sits on."""
+        ...
+
+    def needs(self, config: Any) -> int:
+        """How many directions of each layer's inputs, taken from training rows, a new adapter begins with."""
         ...
 
     def rates(self, config: Any) -> dict[str, float]:

@@ -1,35 +1,42 @@
 """All adapters on one base: which there are, where they sit, and what the current pass uses."""
 
+import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tenfold import plugins
 from tenfold.adapters._base import Adapter, Kind, Layer
 from tenfold.adapters.composition import Frame
 from tenfold.adapters.host import Host
-from tenfold.adapters.targets import match
+from tenfold.adapters.switch import Switch
+from tenfold.adapters.targets import linear_layers, match
 from tenfold.base.model import Base
 from tenfold.errors import AdapterError
 
 
 @dataclass(frozen=True)
 class Installed:
-    """One adapter: its kind by name, its settings, and its part on each layer by dotted name."""
+    """One adapter: its kind by name, its settings, and its part on each layer by dotted name.
+
+    copies: modules that it has in full and for itself, by the dotted names of those that they stand for.
+    """
 
     kind: str
     config: Any
     modules: dict[str, Adapter]
+    copies: dict[str, nn.Module] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """Trainable parameters."""
-        return sum(p.numel() for module in self.modules.values() for p in module.parameters())
+        parts = [*self.modules.values(), *self.copies.values()]
+        return sum(p.numel() for module in parts for p in module.parameters())
 
 
 class Bank:
@@ -42,31 +49,87 @@ class Bank:
         self.base = base
         self.adapters: dict[str, Installed] = {}
         self._hosts: dict[str, Host] = {}
+        self._switches: dict[str, Switch] = {}
         self._frame: Frame | None = None
 
-    def add(self, name: str, kind: str, config: Any, *, seed: int = 0, layers: list[Layer] | None = None) -> Installed:
-        """A new adapter, untrained, on the layers that its settings select; on those given, one to be filled.
+    def add(
+        self,
+        name: str,
+        kind: str,
+        config: Any,
+        *,
+        seed: int = 0,
+        directions: Mapping[str, Tensor] | None = None,
+        copies: Mapping[str, nn.Module] | None = None,
+    ) -> Installed:
+        """A new adapter, untrained, on the layers that its settings select.
 
-        Its numbers depend on seed and layer only, not on what else is in the bank. Raises AdapterError
-        for a name in use and for targets that match nothing.
+        Its numbers depend on seed, layer and directions only, not on what else is in the bank.
+        directions: by layer, as ``activations.directions`` gives them, where the kind needs such. copies: modules
+        of its own, see ``adapters.copies``.
+        Raises AdapterError for a name in use, for targets that match nothing and for settings that want directions.
         """
+        self.require_free(name)
+        module: Kind = plugins.find("tenfold.adapters", kind)
+        if module.needs(config) and directions is None:
+            raise AdapterError(
+                f"adapter {name!r} begins with what its training rows give the base; train it to have one"
+            )
+        parts = {}
+        for layer in match(self.base.model, module.targets(config)):
+            part = module.Adapter(config, layer, _generator(seed, layer.name))
+            parts[layer] = part.to(self.device_of(layer))
+            try:
+                part.begin(self.frozen[layer.name], directions[layer.name] if directions else None)
+            except AdapterError as error:
+                raise AdapterError(f"layer {layer.name!r}: {error}") from None
+        return self.install(name, kind, config, parts, copies)
+
+    def install(
+        self,
+        name: str,
+        kind: str,
+        config: Any,
+        parts: Mapping[Layer, Adapter],
+        copies: Mapping[str, nn.Module] | None = None,
+    ) -> Installed:
+        """Put in an adapter whose parts are built and filled, each on its layer's device, with modules of its own.
+
+        Raises AdapterError for a name in use.
+        """
+        self.require_free(name)
+        for layer, part in parts.items():
+            if layer.name not in self._hosts:
+                self._hosts[layer.name] = Host(layer, self.frozen[layer.name], lambda: self._frame)
+            self._hosts[layer.name].adapters[name] = part
+        own = {place: copy.to(self.base.device) for place, copy in (copies or {}).items()}
+        for place, copy in own.items():
+            if place not in self._switches:
+                self._switches[place] = Switch(self.frozen[place], lambda: self._frame)
+            self._switches[place].copies[name] = copy
+        self.adapters[name] = Installed(kind, config, {layer.name: part for layer, part in parts.items()}, own)
+        return self.adapters[name]
+
+    @functools.cached_property
+    def frozen(self) -> dict[str, nn.Module]:
+        """The base's modules by dotted name."""
+        return dict(self.base.model.named_modules())
+
+    @functools.cached_property
+    def linear(self) -> dict[str, Layer]:
+        """The base's linear layers by dotted name, but for the output head."""
+        return linear_layers(self.base.model)
+
+    def device_of(self, layer: Layer) -> torch.device:
+        """Where the frozen module's parameters stand."""
+        module = self.frozen[layer.name]
+        weight = getattr(module, "weight", None)
+        return weight.device if isinstance(weight, Tensor) else next(module.parameters()).device
+
+    def require_free(self, name: str) -> None:
+        """Raises AdapterError for a name in use."""
         if name in self.adapters:
             raise AdapterError(f"adapter {name!r} is in the bank already; remove it first")
-        module: Kind = plugins.find("tenfold.adapters", kind)
-        born = layers is None
-        layers = match(self.base.model, module.targets(config)) if layers is None else layers
-        parts = {}
-        for layer in layers:
-            part = module.Adapter(config, layer, _generator(seed, layer.name))
-            frozen = self.base.model.get_submodule(layer.name)
-            parts[layer.name] = part.to(next(iter(frozen.parameters())).device)
-            if born:
-                part.begin(frozen)
-        for layer in layers:  # only now, so that an adapter that could not be built leaves nothing behind
-            host = self._hosts.get(layer.name) or self._host(layer)
-            host.adapters[name] = parts[layer.name]
-        self.adapters[name] = Installed(kind, config, parts)
-        return self.adapters[name]
 
     def remove(self, name: str) -> None:
         """Take an adapter out; layers without any run as if there had never been one."""
@@ -76,6 +139,12 @@ class Bank:
             if not host.adapters:
                 host.close()
                 del self._hosts[layer]
+        for place in self.get(name).copies:
+            switch = self._switches[place]
+            del switch.copies[name]
+            if not switch.copies:
+                switch.close()
+                del self._switches[place]
         del self.adapters[name]
 
     def get(self, name: str) -> Installed:
@@ -87,8 +156,14 @@ class Bank:
 
     def parameters(self, name: str) -> dict[str, nn.Parameter]:
         """An adapter's parameters by ``layer.attribute``, in the model's order."""
+        installed = self.get(name)
+        modules = [*installed.modules.items(), *installed.copies.items()]
+        return {f"{place}.{key}": p for place, module in modules for key, p in module.named_parameters()}
+
+    def constants(self, name: str) -> dict[str, Tensor]:
+        """What an adapter was born with beside its parameters, by ``layer.attribute``."""
         modules = self.get(name).modules.items()
-        return {f"{layer}.{key}": p for layer, module in modules for key, p in module.named_parameters()}
+        return {f"{layer}.{key}": t for layer, module in modules for key, t in module.named_buffers()}
 
     @contextmanager
     def use(self, frame: Frame) -> Iterator[None]:
@@ -102,10 +177,10 @@ class Bank:
         finally:
             self._frame = before
 
-    def _host(self, layer: Layer) -> Host:
-        module = self.base.model.get_submodule(layer.name)
-        self._hosts[layer.name] = Host(layer, module, lambda: self._frame)
-        return self._hosts[layer.name]
+    @property
+    def switched(self) -> bool:
+        """Whether any adapter has a module of its own."""
+        return bool(self._switches)
 
 
 def _generator(seed: int, layer: str) -> torch.Generator:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from pydantic import field_validator
 from torch import Tensor, nn
 
 from tenfold.adapters import lora
 from tenfold.adapters._base import Adapter as Contract
-from tenfold.adapters._base import Dropout, Layer, LowRank, Targets
+from tenfold.adapters._base import Dropout, Layer, LowRank, Scaled, Targets
 from tenfold.base.quantize import matrix
 from tenfold.errors import AdapterError
 
@@ -24,11 +25,19 @@ BUDGET = "lora_r"
 class Config(lora.Config):
     """LoRA's settings; they mean the same."""
 
+    @field_validator("peft_init_lora_weights")
+    @classmethod
+    def _leaves_the_base_whole(cls, given: bool | str) -> bool | str:
+        if given not in (True, "eva"):
+            raise ValueError(f"{given!r} given, but dora's magnitudes are those of the whole base; allowed: true, eva")
+        return given
+
 
 class Adapter(Contract):
     """DoRA on one layer: a (R, D_in), b (D_out, R), m (D_out,)."""
 
     identity: ClassVar[bool] = True
+    shaped: ClassVar[bool] = True
     transforms = False
     adds = True
     tensors: Mapping[str, str] = {
@@ -38,16 +47,22 @@ class Adapter(Contract):
     def __init__(self, config: Config, layer: Layer, generator: torch.Generator) -> None:
         super().__init__(config, layer, generator)
         direction = lora.Adapter(config, layer, generator)
-        self.scale, self.p = direction.scale, direction.p
+        self.scale, self.p, self.drops = direction.scale, direction.p, direction.drops
         self.a, self.b = direction.a, direction.b
         self.m = nn.Parameter(torch.ones(layer.d_out))
         self._squares: Tensor | None = None
         self._known: tuple[tuple[int, ...], Tensor] | None = None
 
     @torch.no_grad()
-    def begin(self, frozen: nn.Module) -> None:
-        """The magnitude that the frozen rows have."""
+    def begin(self, frozen: nn.Module, directions: Tensor | None) -> None:
+        """The magnitude that the frozen rows have; A is EVA's where that is asked for."""
+        if directions is not None:
+            self.a.copy_(directions)
         self.m.copy_(self._norm(_weight(frozen)))
+
+    def written(self) -> dict[str, Tensor]:
+        """A, B and m."""
+        return {name: getattr(self, attribute) for attribute, name in self.tensors.items()}
 
     def transform(self, x: Tensor) -> Tensor:
         """What goes in stays as it is."""
@@ -68,6 +83,12 @@ class Adapter(Contract):
     def low_rank(self, training: bool) -> LowRank | None:
         """The magnitude makes it more than a product of two matrices."""
         return None
+
+    def scaled(self, frozen: nn.Module, training: bool) -> Scaled | None:
+        """m / ||W + s B A|| on both products, but for dropout."""
+        if training and self.drops:
+            return None
+        return Scaled(self._factor(frozen), LowRank(self.a, self.b, self.scale), bias=False)
 
     def merge(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """m / ||W + s B A|| * (W + s B A), computed in float32."""
@@ -109,6 +130,11 @@ def size(config: Config, layer: Layer) -> int:
 def targets(config: Config) -> Targets:
     """LoRA's."""
     return lora.targets(config)
+
+
+def needs(config: Config) -> int:
+    """LoRA's."""
+    return lora.needs(config)
 
 
 def rates(config: Config) -> dict[str, float]:

@@ -4,7 +4,6 @@ For each block ``h = h + (act(n G^T) * (n U^T)) D^T`` with ``n = RMSNorm(h)`` (e
 D (H, I), no biases; the frozen projection then takes the last h.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
+from tenfold.adapters import settings as kinds
 from tenfold.adapters._base import Adapter as Contract
 from tenfold.adapters._base import Dropout, Layer, LowRank, Targets
 from tenfold.errors import AdapterError, nearest
@@ -24,8 +24,6 @@ EPS = 1e-6
 SPREAD = 0.02
 INPUTS = ("up_proj", "c_fc", "fc1", "fc_in", "dense_h_to_4h", "gate_up_proj")
 """What models call the projection into their MLP."""
-
-RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 class Config(BaseModel):
@@ -61,21 +59,13 @@ class Config(BaseModel):
     @classmethod
     def _activations(cls, given: str | list[str]) -> str | list[str]:
         for name in given if isinstance(given, list) else [given]:
-            if name not in ACT2FN:
-                raise ValueError(f"{name!r} is no activation of transformers{nearest(name, list(ACT2FN))}")
-            if any(True for _ in ACT2FN[name].parameters()):
-                raise ValueError(f"{name!r} has parameters of its own; take one without")
+            kinds.activation(name)
         return given
 
     @field_validator("fff_layers")
     @classmethod
     def _layers(cls, given: list[int] | str | None) -> list[int] | str | None:
-        found = RANGE.fullmatch(given) if isinstance(given, str) else None
-        if isinstance(given, str) and not (found and int(found[1]) <= int(found[2])):
-            raise ValueError(f"{given!r} is no range; write it as in 10-20")
-        if isinstance(given, list) and (not given or min(given) < 0):
-            raise ValueError("must name layers by numbers from 0")
-        return given
+        return kinds.layers(given)
 
     @model_validator(mode="after")
     def _same_lengths(self) -> Self:
@@ -106,8 +96,10 @@ class Adapter(Contract):
     """The blocks before one layer. Block i has norm_i (H,), gate_i and up_i (I, H), down_i (H, I)."""
 
     identity: ClassVar[bool] = True
+    shaped: ClassVar[bool] = True
     transforms = True
     adds = False
+    drops = False
 
     def __init__(self, config: Config, layer: Layer, generator: torch.Generator) -> None:
         super().__init__(config, layer, generator)
@@ -127,8 +119,12 @@ class Adapter(Contract):
         self.register_parameter(name, nn.Parameter(numbers))
         self.tensors = {**self.tensors, name: file_name}
 
-    def begin(self, frozen: nn.Module) -> None:
+    def begin(self, frozen: nn.Module, directions: Tensor | None) -> None:
         """Its numbers don't come from the frozen layer."""
+
+    def written(self) -> dict[str, Tensor]:
+        """Its parameters."""
+        return {name: getattr(self, attribute) for attribute, name in self.tensors.items()}
 
     def transform(self, x: Tensor) -> Tensor:
         """x (T, H) through all blocks -> (T, H)."""
@@ -146,6 +142,9 @@ class Adapter(Contract):
         """It is no product of two matrices."""
         return None
 
+    def scaled(self, frozen: nn.Module, training: bool) -> None:
+        """No factor is on what comes out."""
+
     def merge(self, weight: Tensor, bias: Tensor | None) -> None:
         """No matrix does the same."""
 
@@ -159,14 +158,12 @@ def targets(config: Config) -> Targets:
     """The named layers, else the projection into the MLP; in the numbered layers only."""
     given = config.fff_target
     names = [given] if isinstance(given, str) else given
-    return Targets(INPUTS if names is None else names, _numbers(config), each=names is not None)
+    return Targets(INPUTS if names is None else names, kinds.numbers(config.fff_layers), each=names is not None)
 
 
-def _numbers(config: Config) -> list[int] | None:
-    if isinstance(config.fff_layers, str):
-        first, last = map(int, config.fff_layers.split("-"))
-        return list(range(first, last + 1))
-    return config.fff_layers
+def needs(config: Config) -> int:
+    """Nothing of the training rows."""
+    return 0
 
 
 def rates(config: Config) -> dict[str, float]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from tenfold.adapters._base import Adapter as Contract
-from tenfold.adapters._base import Dropout, Layer, LowRank, Targets
+from tenfold.adapters._base import Dropout, Layer, LowRank, Scaled, Targets
 from tenfold.adapters.targets import fits
 from tenfold.errors import AdapterError
 
@@ -45,6 +45,7 @@ class Adapter(Contract):
     """The factors of one layer: (1, D_in) on its input or (D_out, 1) on its output, all one at birth."""
 
     identity: ClassVar[bool] = True
+    drops = False
     tensors: Mapping[str, str] = {"factors": "ia3_l"}
 
     def __init__(self, config: Config, layer: Layer, generator: torch.Generator) -> None:
@@ -53,8 +54,12 @@ class Adapter(Contract):
         self.adds = not self.transforms
         self.factors = nn.Parameter(torch.ones((1, layer.d_in) if self.transforms else (layer.d_out, 1)))
 
-    def begin(self, frozen: nn.Module) -> None:
+    def begin(self, frozen: nn.Module, directions: Tensor | None) -> None:
         """All factors are one, whatever the layer holds."""
+
+    def written(self) -> dict[str, Tensor]:
+        """Its parameters."""
+        return {name: getattr(self, attribute) for attribute, name in self.tensors.items()}
 
     def transform(self, x: Tensor) -> Tensor:
         """(T, D_in) times its factors."""
@@ -67,6 +72,10 @@ class Adapter(Contract):
     def low_rank(self, training: bool) -> LowRank | None:
         """It is no product of two matrices."""
         return None
+
+    def scaled(self, frozen: nn.Module, training: bool) -> Scaled | None:
+        """The factors, bias included, where they are on the output."""
+        return Scaled(self.factors.flatten(), None, bias=True) if self.adds else None
 
     def merge(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The factors in the rows of the weight and in the bias, or in its columns."""
@@ -86,6 +95,11 @@ def targets(config: Config) -> Targets:
     """The named layers, else those of the paper by their usual names."""
     names = config.ia3_target_modules
     return Targets((*KEYS_AND_VALUES, *OUTPUTS), each=False) if names is None else Targets(names)
+
+
+def needs(config: Config) -> int:
+    """Nothing of the training rows."""
+    return 0
 
 
 def rates(config: Config) -> dict[str, float]:

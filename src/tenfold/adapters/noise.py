@@ -13,7 +13,7 @@ class StepNoise:
     """The random numbers of one segment in one optimizer step.
 
     seed, step: of the run and of the adapter's own count. rows: (length, key) of each row, in order; their
-    lengths add up to the segment's.
+    lengths add up to the segment's (padded rows are one line each, of as many tokens as the module sees).
     """
 
     seed: int
@@ -34,7 +34,8 @@ class LayerNoise:
 
     def drop(self, x: Tensor, p: float) -> Tensor:
         """x (T, D) with elements zeroed with probability p, the rest scaled by 1 / (1 - p)."""
-        keep = [self._uniform(length, key, x) >= p for length, key in self.step.rows]
+        each = len(x) // sum(length for length, _ in self.step.rows)
+        keep = [self._uniform(length * each, key, x) >= p for length, key in self.step.rows]
         return x * torch.cat(keep) / (1 - p)
 
     def _uniform(self, length: int, key: int, x: Tensor) -> Tensor:

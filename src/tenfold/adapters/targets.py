@@ -1,5 +1,6 @@
 """Which layers of a model an adapter sits on."""
 
+import inspect
 from collections.abc import Collection, Iterable
 
 from torch import nn
@@ -9,13 +10,17 @@ from transformers.pytorch_utils import Conv1D
 from tenfold.adapters._base import Layer, Targets
 from tenfold.errors import AdapterError, nearest
 
+MLPS = ("mlp", "feed_forward", "ffn", "DenseReluDense", "block_sparse_moe")
+"""What models call the MLP of a layer."""
+
 
 def linear_layers(model: PreTrainedModel) -> dict[str, Layer]:
-    """Every linear layer by dotted name, but for the output head (and so tied embeddings)."""
-    head = model.get_output_embeddings()
+    """Every linear layer by dotted name, but for the output head (and so tied embeddings) and heads of tasks."""
+    head, prefix = model.get_output_embeddings(), f"{model.base_model_prefix}."
+    outside = getattr(model, model.base_model_prefix, None) is not None  # T5 has no backbone by one name
     found = {}
     for name, module in model.named_modules():
-        if module is head:
+        if module is head or (outside and not name.startswith(prefix)):
             continue
         if isinstance(module, nn.Linear):
             found[name] = Layer(name, module.in_features, module.out_features)
@@ -24,12 +29,35 @@ def linear_layers(model: PreTrainedModel) -> dict[str, Layer]:
     return found
 
 
+def mlps(model: PreTrainedModel) -> dict[str, Layer]:
+    """Every MLP by dotted name: a module of its own in a numbered layer, by its usual names.
+
+    Raises AdapterError for a model without such, and where the MLP takes more than its input.
+    """
+    width, found = model.config.get_text_config().hidden_size, dict[str, Layer]()
+    for name, module in model.named_modules():
+        *above, own = name.split(".")
+        if own in MLPS and any(part.isdigit() for part in above) and not any(name.startswith(f"{o}.") for o in found):
+            taken = list(inspect.signature(type(module).forward).parameters)[1:]
+            if len(taken) != 1:
+                raise AdapterError(f"{name} of {type(model).__name__} takes {', '.join(taken)}, not only its input")
+            found[name] = Layer(name, width, width, mlp=True)
+    if not found:
+        raise AdapterError(f"{type(model).__name__} has no MLP that is a module of its own; known: {', '.join(MLPS)}")
+    return found
+
+
+def candidates(model: PreTrainedModel, targets: Targets) -> dict[str, Layer]:
+    """The modules among which targets select, by dotted name."""
+    return mlps(model) if targets.mlps else linear_layers(model)
+
+
 def match(model: PreTrainedModel, targets: Targets) -> list[Layer]:
     """The layers that targets select, in the model's order.
 
     Raises AdapterError for a target or a number that matches nothing, with what there is.
     """
-    layers = linear_layers(model)
+    layers = candidates(model, targets)
     chosen = set(layers) if targets.names is None else _named(model, layers, targets)
     if targets.layers is not None:
         chosen = _numbered(model, chosen, targets.layers)

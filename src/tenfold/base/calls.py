@@ -1,5 +1,6 @@
 """Calls into transformers that read files: no bars, no reports, errors in one line."""
 
+import logging as python_logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,9 @@ from safetensors import SafetensorError
 from transformers.utils import logging
 
 from tenfold.errors import ModelError
+
+# transformers imports bitsandbytes where it is, which warns of a kernel that it would fetch from the hub for some CPUs.
+python_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(python_logging.ERROR)
 
 # What transformers, safetensors and gguf raise for files that are missing, torn or of no known kind.
 _FAULTS = (

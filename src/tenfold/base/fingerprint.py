@@ -1,15 +1,18 @@
 """Which base model this is, told by its weights and not by its name."""
 
 import hashlib
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 
+from tenfold.base.families import within
+
 SAMPLE = 4096
 
 
-def fingerprint(model: nn.Module) -> str:
-    """The sha256 hex digest of a model's float weights.
+def fingerprint(model: nn.Module, without: Collection[str] = ()) -> str:
+    """The sha256 hex digest of a model's float weights, but for those of the modules in ``without``.
 
     It takes, in the order of their names, every float parameter's name, shape and up to 4096 values
     at even distances, rounded to bfloat16, and to 0 where they are not above 2**-16. Tied weights
@@ -22,7 +25,7 @@ def fingerprint(model: nn.Module) -> str:
     """
     digest = hashlib.sha256()
     for name, weight in sorted(model.named_parameters(), key=lambda pair: pair[0]):
-        if weight.is_floating_point():
+        if weight.is_floating_point() and not within(name, without):
             digest.update(f"{name}{tuple(weight.shape)}".encode())
             digest.update(_sample(weight.detach()))
     return digest.hexdigest()

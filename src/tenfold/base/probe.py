@@ -58,8 +58,7 @@ def probe(base: Base) -> Way:
     with torch.inference_mode():
         truth = [_plain(base, row) for row in rows]
         tried = []
-        own = not base.model._can_set_attn_implementation()  # whose masks know nothing of packed rows
-        for path, implementation in CANDIDATES[-1:] if own else CANDIDATES:
+        for path, implementation in _candidates(base):
             error = _error(base, rows, truth, path, implementation)
             tried.append(f"{path}/{implementation} {error}")
             if isinstance(error, float) and error <= TOLERANCE[base.dtype]:
@@ -68,23 +67,45 @@ def probe(base: Base) -> Way:
     raise ModelError(f"{base.name}: no way of running several rows gives plain logits; tried {'; '.join(tried)}")
 
 
+def _candidates(base: Base) -> list[tuple[Path, str]]:
+    """What to try: only causal models are packed, and none whose masks know nothing of packed rows."""
+    if not base.model._can_set_attn_implementation():
+        return CANDIDATES[-1:]
+    return [way for way in CANDIDATES if base.family == "causal" or way[0] == "padded"]
+
+
 def _rows(base: Base) -> list[Row]:
     """Rows of random tokens with a common beginning; longer than a small window, which tests use."""
     generator = torch.Generator().manual_seed(0)
     size = min(base.model.config.get_text_config().vocab_size, len(base.tokenizer) if base.tokenizer else 1 << 30)
-    prefix = torch.randint(0, size, (PREFIX,), generator=generator).tolist()
-    rows = [prefix + torch.randint(0, size, (length,), generator=generator).tolist() for length in LENGTHS]
-    return [Row(tokens, [True] * len(tokens)) for tokens in rows]
+
+    def draw(count: int) -> list[int]:
+        return torch.randint(0, size, (count,), generator=generator).tolist()
+
+    prefix = draw(PREFIX)
+    rows = [prefix + draw(length) for length in LENGTHS]
+    sources = [draw(length) if base.family == "seq2seq" else () for length in reversed(LENGTHS)]
+    label = 0 if base.family == "classification" else None
+    return [Row(t, [True] * len(t), source=s, label=label) for t, s in zip(rows, sources, strict=True)]
 
 
 def _plain(base: Base, row: Row) -> Tensor:
-    """(T, V) logits of one row alone."""
-    ids = torch.tensor([list(row.tokens)], device=base.device)
+    """(T, V) logits of one row alone, of a classification model (1, C)."""
     try:
         with attention(base.model, "eager"):
-            return base.model(input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
+            return _alone(base, row)
     except ValueError:  # a model without eager attention
-        return base.model(input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
+        return _alone(base, row)
+
+
+def _alone(base: Base, row: Row) -> Tensor:
+    ids = torch.tensor([list(row.tokens)], device=base.device)
+    if base.family == "seq2seq":
+        source = torch.tensor([list(row.source)], device=base.device)
+        return base.model(input_ids=source, decoder_input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
+    if base.family == "classification":
+        return base.model(input_ids=ids).logits  # type: ignore[no-any-return]
+    return base.model(input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
 
 
 def _error(base: Base, rows: list[Row], truth: list[Tensor], path: Path, implementation: str) -> float | str:
@@ -92,7 +113,7 @@ def _error(base: Base, rows: list[Row], truth: list[Tensor], path: Path, impleme
     packed = pack([Group(rows[:2]), Group(rows[2:])], path, base.device)
     try:
         with attention(base.model, implementation):
-            found = logits(base.model, forward(base, packed))
+            found = logits(base, forward(base, packed))
     except Exception as error:  # noqa: BLE001  a way that fails, however it fails, is not taken
         return type(error).__name__
     targets, worst = packed.targets, 0.0
@@ -101,5 +122,6 @@ def _error(base: Base, rows: list[Row], truth: list[Tensor], path: Path, impleme
     position = packed.position_ids.expand(packed.input_ids.shape).flatten()
     for k in range(len(targets)):
         row, hidden = int(number[k]), int(targets.hidden[k])
-        worst = max(worst, float((found[hidden] - truth[row][int(position[hidden])]).abs().max()))
+        place = 0 if base.family == "classification" else int(position[hidden])
+        worst = max(worst, float((found[hidden] - truth[row][place]).abs().max()))
     return worst / scale

@@ -5,6 +5,8 @@ activations too (Dettmers et al. 2022, arXiv:2208.07339) with threshold 0: with 
 depends on its neighbours in the batch.
 """
 
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
@@ -14,7 +16,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tenfold import plugins
+from tenfold.base.families import within
 from tenfold.base.weights import plain_weight
+
+BLOCKS = (64, 32)
+"""Weights under one scale of nf4, preferred first. bitsandbytes' CPU kernel takes the wrong scales where a block
+reaches from one row into the next, so a block must divide the rows' width."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +43,31 @@ class Quantization:
         return f"nf4{' double' if self.double else ''}{compute}"
 
 
-def quantize(model: PreTrainedModel, how: Quantization, device: str | torch.device) -> None:
+def quantize(
+    model: PreTrainedModel, how: Quantization, device: str | torch.device, without: Collection[str] = ()
+) -> None:
     """Replace the linear layers in place, one after the other, by quantised ones on the device.
 
-    Their names stay. Raises MissingExtraError where bitsandbytes is not installed.
+    Their names stay. Those in the modules ``without`` stay floats, and with nf4 those whose width is no multiple of 32.
+    Raises MissingExtraError where bitsandbytes is not installed.
     """
     package, head = _bitsandbytes(), model.get_output_embeddings()
     for name, module in list(model.named_modules()):
-        weight = None if module is head else plain_weight(module)
-        if weight is not None:
+        weight = None if module is head or within(name, without) else plain_weight(module)
+        if weight is not None and (how.kind == "int8" or _block(weight)):
             layer = (_nf4 if how.kind == "nf4" else _int8)(package, weight, how)
             if module.bias is not None:
                 layer.bias = nn.Parameter(module.bias.detach().to(device), requires_grad=False)
             parent, _, own = name.rpartition(".")
             setattr(model.get_submodule(parent), own, layer.eval().to(device))
+    _let_go_of_the_file(model)
+
+
+def _let_go_of_the_file(model: PreTrainedModel) -> None:
+    """Copy what stays floats: as views of the weights' file those tensors would keep all of it in memory."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.clone()
 
 
 def matrix(module: nn.Module) -> Tensor | None:
@@ -65,6 +83,11 @@ def matrix(module: nn.Module) -> Tensor | None:
     return None
 
 
+def _block(weight: Tensor) -> int | None:
+    """The block size of nf4 for a weight (D_out, D_in)."""
+    return next((size for size in BLOCKS if weight.shape[1] % size == 0), None)
+
+
 def _nf4(package: ModuleType, weight: Tensor, how: Quantization) -> Any:
     layer = package.nn.Linear4bit(
         weight.shape[1], weight.shape[0], bias=False, device="meta", quant_type="nf4",
@@ -76,6 +99,7 @@ def _nf4(package: ModuleType, weight: Tensor, how: Quantization) -> Any:
         requires_grad=False,
         compress_statistics=how.double,
         quant_type="nf4",
+        blocksize=_block(weight),
         module=layer,
     )
     return layer
@@ -90,4 +114,5 @@ def _int8(package: ModuleType, weight: Tensor, how: Quantization) -> Any:
 
 
 def _bitsandbytes() -> ModuleType:
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else int8 says at every product that it rounds
     return plugins.optional("bitsandbytes", "bitsandbytes", "base_quantization: nf4 and int8 need")

@@ -15,10 +15,13 @@ from tenfold.errors import TenfoldError
 COMMANDS = {
     "demo": "Train three adapters side by side on the default base and show what they learnt.",
     "train": "Train the adapters of a config, then evaluate them.",
+    "finetune": "Train one adapter on Alpaca rows, with lora-pytorch's flags.",
     "evaluate": "Measure a run's tasks with the base and with their adapters.",
     "data": "Show what a config's data holds, before training.",
     "generate": "Answer texts with an adapter of a run.",
     "export": "Write the base with an adapter merged in, as a model of its own.",
+    "combine": "Make one adapter of several, as PEFT does: svd, linear, ties, dare.",
+    "inspect": "Show what adapters did to the weights, and how much they overlap.",
     "params": "Count an adapter's parameters on a base, without loading its weights.",
     "schema": "Print the JSON schema of the config file.",
 }

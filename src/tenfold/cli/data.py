@@ -36,7 +36,7 @@ def command(config: ConfigFile, set_: Overrides = None, plot: Plot = None) -> No
 
 def inspect(settings: Config, progress: Progress) -> DataReport:
     """Read and tokenise every split of every task."""
-    tokenizer = base.load_tokenizer(settings.base_model, progress=progress)
+    coding = base.load_coding(settings.base_model, family=runs.family(settings), progress=progress)
     loaded = runs.load_tasks(settings)
     with settings.locating():
-        return tasks.inspect(loaded, tokenizer, progress)
+        return tasks.inspect(loaded, coding, progress)

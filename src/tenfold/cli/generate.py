@@ -12,7 +12,7 @@ from tenfold.errors import ConfigError
 from tenfold.generate import Sampling
 
 Adapter = Annotated[
-    str, typer.Option(metavar="NAME", help="Adapter that answers, or base, or several: a+b, a:0.5+b:0.5.")
+    str, typer.Option(metavar="NAME", help="Task or adapter that answers, or base, or several: a+b, a:0.5+b:0.5.")
 ]
 Texts = Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="One request each.", show_default=False)]
 Task = Annotated[str | None, typer.Option(metavar="NAME", help="Task whose prompt is used; by default the adapter's.")]

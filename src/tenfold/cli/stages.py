@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from tenfold import plugins, runs, tasks
-from tenfold.adapters.targets import match
+from tenfold import runs, tasks
+from tenfold.adapters import sizes
 from tenfold.base import Base
 from tenfold.cli import memory
 from tenfold.cli.report import make_table
 from tenfold.config import Config
-from tenfold.config.keys import KINDS
 from tenfold.progress import Progress
 from tenfold.training import plan
 from tenfold.training.plan import BASE_LEARNER, Lane, Stage
@@ -23,10 +22,9 @@ def show_plan(config: Config, console: Console, progress: Progress) -> None:
     """Read the rows, load the base, and print the stages."""
     loaded = runs.load_tasks(config)
     base = runs.load_base(config, config.base_model, progress)
-    tokenizer = base.tokenizer
     with config.locating():
-        rows = {task.name: tasks.encode_all(task.train, tokenizer, task.settings, progress) for task in loaded}
-    lengths = {name: [len(one.row.tokens) for one in found] for name, found in rows.items()}
+        rows = {task.name: tasks.encode_all(task.train, base.coding, task.settings, progress) for task in loaded}
+    lengths = {name: [len(one.row.source) + len(one.row.tokens) for one in found] for name, found in rows.items()}
     for number, stage in enumerate(plan.make(config, {name: len(found) for name, found in rows.items()})):
         table = make_table(HEADERS, [_row(lane, config, base) for lane in stage.lanes], left=(0, 1, 2))
         console.print(f"stage {number}: {stage.name}, {stage.steps:,} steps", table, sep="\n", highlight=False)
@@ -53,9 +51,8 @@ def count_trainable(learner: str, config: Config, base: Base) -> int:
     """Trainable parameters of a learner, without building it. Raises AdapterError for a target that is not there."""
     if learner == BASE_LEARNER:
         return sum(parameter.numel() for parameter in base.model.parameters())
-    task = config.task(learner)
-    kind = plugins.find(KINDS, task.adapter_kind)
-    return sum(kind.size(task.adapter, layer) for layer in match(base.model, kind.targets(task.adapter)))
+    own = config.owners[learner].adapters[learner]
+    return sizes.total(base.model, {own.kind: own.settings})
 
 
 def describe_memory(stage: Stage, config: Config, base: Base, lengths: Lengths) -> str:

@@ -2,7 +2,7 @@
 
 from tenfold.config.adapters import adapter
 from tenfold.config.model import Config
-from tenfold.config.resolve import ResolvedTask
+from tenfold.config.resolved import ResolvedTask
 from tenfold.config.schema import schema
 from tenfold.config.settings import RunSettings, TrainingSettings
 

@@ -14,9 +14,12 @@ from tenfold.errors import ConfigError, nearest
 def adapter(kinds: Sequence[str], settings: Sequence[str]) -> dict[str, BaseModel]:
     """The settings of each kind from ``key=value`` for all of them.
 
-    Raises ConfigError for a kind that is none, a key that none of them has and a value that is not allowed.
+    Raises ConfigError for a kind that is none or comes twice, a key that none of them has and a value that is not
+    allowed.
     """
     known = keys.kind_settings()
+    if twice := keys.repeated(kinds):
+        raise ConfigError(f"--adapter {keys.JOIN.join(kinds)!r}: says {twice} twice; each kind at most once")
     for kind in kinds:
         if kind not in known:
             raise ConfigError(f"--adapter {kind!r}: must be {', '.join(known)}{nearest(kind, list(known))}")

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from tenfold.config import files
 from tenfold.config.document import PREFIX, SCALARS
-from tenfold.config.resolve import Resolved
+from tenfold.config.resolved import Resolved
 
 ODD = set("\x85\u2028\u2029\ufeff")  # line breaks to YAML, and so only safe where they are escaped
 
@@ -40,9 +40,11 @@ def _task(resolved: Resolved, name: str, given: dict[str, Any], folder: Path) ->
     task = resolved.tasks[name]
     settings = task.task.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     training = task.training.model_dump(mode="json", include=set(given), exclude_none=True)
-    adapter = task.adapter.model_dump(mode="json", include=set(given), exclude_none=True) if task.adapter else {}
-    kind = {"adapter": task.adapter_kind} if given.get("adapter") else {}
-    return {**files.absolute(settings, folder), **kind, **training, **adapter}
+    kinds = {"adapter": given["adapter"]} if given.get("adapter") else {}
+    found = {**files.absolute(settings, folder), **kinds, **training}
+    for own in task.adapters.values():
+        found |= own.settings.model_dump(mode="json", include=set(given), exclude_none=True)
+    return found
 
 
 def _plain(settings: BaseModel) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The files that a config names, relative to the folder that it lies in."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ def base_model(given: str, folder: Path) -> str:
     return str(here.resolve()) if given.startswith((".", "~")) or here.is_dir() else given
 
 
-def missing(name: str, task: TaskSettings, folder: Path) -> Iterator[Problem]:
-    """The files and folders of a task that are not there."""
+def missing(name: str, task: TaskSettings, adapters: Iterable[str], folder: Path) -> Iterator[Problem]:
+    """The files and folders of a task that are not there. adapters: the folders behind its ``adapter_path``."""
     for key, source in {"path": task, **task.others()}.items():
         if source.path and not SCHEME.match(source.path) and not locate(source.path, folder).is_file():
             yield Problem(("tasks", name, *key.split(".", 1)), _absent("file", source.path, folder))
-    if task.adapter_path and not locate(task.adapter_path, folder).is_dir():
-        yield Problem(("tasks", name, "adapter_path"), _absent("folder", task.adapter_path, folder))
+    for given in adapters:
+        if not locate(given, folder).is_dir():
+            yield Problem(("tasks", name, "adapter_path"), _absent("folder", given, folder))
 
 
 def _absent(what: str, given: str, folder: Path) -> str:
@@ -50,11 +51,11 @@ def absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _absolute(source: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """One source with its files, and a data set or adapter that is a folder, by absolute paths."""
+    """One source with its files, its adapter, and a data set that is a folder, by absolute paths."""
     moved = dict(source)
     for key in ("path", "dataset_name", "adapter_path"):
         given = source.get(key)
-        if given and not SCHEME.match(given) and (key == "path" or locate(given, folder).is_dir()):
+        if given and not SCHEME.match(given) and (key != "dataset_name" or locate(given, folder).is_dir()):
             moved[key] = str(locate(given, folder).resolve())
     return moved
 

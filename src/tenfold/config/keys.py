@@ -1,7 +1,7 @@
 """Which keys may stand where: at the top, in a task, or nowhere yet."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +16,7 @@ from tenfold.tasks.settings import TEMPLATE_NAMES, TaskSettings
 KINDS = "tenfold.adapters"
 METRICS = "tenfold.evaluate.metrics"
 FULL = "full"  # no adapter: the base itself is trained
+JOIN = "+"
 QLORA = "qlora"  # lora on a base in nf4
 
 # Settings of a task that may also stand at the top, for every task that doesn't say otherwise.
@@ -76,15 +77,30 @@ def strangers(values: Mapping[str, Any], path: Path) -> Iterator[Problem]:
             yield Problem((*path, key), f"unknown key{hint}")
 
 
-def kind_problem(kind: Any) -> str | None:
+def split(adapter: str) -> list[str]:
+    """The kinds in the value of ``adapter``: two in ``lora+fff``, none in ``full``."""
+    return [] if adapter == FULL else adapter.split(JOIN)
+
+
+def kinds_problem(adapter: Any) -> str | None:
     """What is wrong with the value of ``adapter``."""
-    known = [*kind_settings(), FULL]
-    if kind in known:
-        return None
-    if kind == QLORA:
+    if adapter == QLORA:
         return "'qlora' given, but the base is quantised for all tasks; say it at the top"
-    allowed = [*known, QLORA]
-    return f"{shown(kind)} given; must be {', '.join(allowed)}{nearest(str(kind), allowed)}"
+    kinds, known = split(adapter) if isinstance(adapter, str) else [adapter], [*kind_settings(), FULL, QLORA]
+    for kind in kinds:
+        if kind not in known:
+            allowed = f"{', '.join(known)}, or kinds joined by {JOIN} as in lora+fff"
+            return f"{shown(adapter)} given; must be {allowed}{nearest(str(kind), known)}"
+        if kind in (FULL, QLORA):
+            instead = "; give lora and base_quantization: nf4" if kind == QLORA else ""
+            return f"{shown(adapter)} given, but {kind} stands alone{instead}"
+    twice = repeated(kinds)
+    return f"{shown(adapter)} given, which says {twice} twice; each kind at most once" if twice else None
+
+
+def repeated(kinds: Sequence[str]) -> str | None:
+    """The first kind that comes again."""
+    return next((kind for place, kind in enumerate(kinds) if kind in kinds[:place]), None)
 
 
 def metric_problem(name: str) -> str | None:

@@ -11,7 +11,8 @@ from tenfold.config import document
 from tenfold.config.document import Document
 from tenfold.config.dump import to_yaml
 from tenfold.config.overrides import override
-from tenfold.config.resolve import Resolved, ResolvedTask, resolve
+from tenfold.config.resolve import resolve
+from tenfold.config.resolved import Resolved, ResolvedTask
 from tenfold.config.settings import RunSettings
 from tenfold.errors import ConfigError, TenfoldError, nearest
 
@@ -70,6 +71,11 @@ class Config(RunSettings):
         if name not in known:
             raise ConfigError(f"no task {name!r}; tasks: {', '.join(known)}{nearest(name, known)}")
         return self._resolved.tasks[name]
+
+    @property
+    def owners(self) -> dict[str, ResolvedTask]:
+        """The task of each adapter that the config asks for, by the adapter's name."""
+        return {name: task for task in self._resolved.tasks.values() for name in task.adapters}
 
     def where(self, *keys: str) -> str:
         """Where a setting stands, e.g. ``where("tasks", "dates", "prompt")`` is "demo.yaml:12"."""

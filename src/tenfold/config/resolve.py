@@ -11,32 +11,12 @@ from tenfold.config import files, keys, layers
 from tenfold.config.document import Document
 from tenfold.config.layers import Layer
 from tenfold.config.problems import Problem, check, shown
+from tenfold.config.resolved import Resolved, ResolvedTask, TaskAdapter, adapter_names
 from tenfold.config.settings import RunSettings, TrainingSettings
 from tenfold.tasks.settings import TEMPLATE_NAMES, TaskSettings
 
 TASK_NAME = re.compile(r"\w[\w-]*")
 DEFAULT_KIND = RunSettings.model_fields["adapter"].default
-
-
-@dataclass(frozen=True)
-class ResolvedTask:
-    """Everything that holds for one task; ``adapter`` is its kind's settings, None where that is full."""
-
-    name: str
-    task: TaskSettings
-    training: TrainingSettings
-    adapter_kind: str
-    adapter: BaseModel | None
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """``training`` and ``adapters`` (by kind) are what the top says for all tasks."""
-
-    run: RunSettings
-    training: TrainingSettings
-    adapters: dict[str, BaseModel]
-    tasks: dict[str, ResolvedTask]
 
 
 def resolve(document: Document, folder: Path, require_files: bool) -> Resolved:
@@ -45,7 +25,7 @@ def resolve(document: Document, folder: Path, require_files: bool) -> Resolved:
     resolved = work.resolve()
     if require_files and resolved:
         for name, task in resolved.tasks.items():
-            work.problems += files.missing(name, task.task, folder)
+            work.problems += files.missing(name, task.task, task.adapter_paths.values(), folder)
     check(work.problems, document)
     assert resolved, "nothing resolved, yet no problem found"
     return resolved
@@ -56,6 +36,7 @@ class _Resolution:
     document: Document
     folder: Path
     problems: list[Problem] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)  # kinds
 
     def resolve(self) -> Resolved | None:
         values = self.document.values
@@ -70,7 +51,7 @@ class _Resolution:
         run = top.build(RunSettings, RunSettings.model_fields, self.problems)
         training = top.build(TrainingSettings, TrainingSettings.model_fields, self.problems)
         tasks = self.tasks(top)
-        adapters = self.adapters(top, {task.adapter_kind for task in tasks.values()} - {keys.FULL})
+        adapters = self.adapters(top)
         if not self.problems:
             self.check_full(tasks)
         return Resolved(run, training, adapters, tasks) if run and training and not self.problems else None
@@ -106,39 +87,50 @@ class _Resolution:
         for message in filter(None, map(keys.metric_problem, settings.metrics if settings else ())):
             self.problem((*layer.path, "metrics"), message)
         training = layer.build(TrainingSettings, TrainingSettings.model_fields, self.problems)
-        kind = layer.values.get("adapter", DEFAULT_KIND)
-        if wrong := keys.kind_problem(kind):
+        given = layer.values.get("adapter", DEFAULT_KIND)
+        if wrong := keys.kinds_problem(given):
             self.problem(layer.origin["adapter"], wrong)
             return None
-        self.check_kind(kind, layer)
-        model = keys.kind_settings().get(kind)
-        adapter = layer.build(model, model.model_fields, self.problems) if model else None
-        return ResolvedTask(name, settings, training, kind, adapter) if settings and training else None
+        adapters = self.task_adapters(name, given, layer)
+        return ResolvedTask(name, settings, training, adapters) if settings and training else None
 
-    def adapters(self, top: Layer, kinds: set[str]) -> dict[str, BaseModel]:
+    def task_adapters(self, name: str, given: str, layer: Layer) -> dict[str, TaskAdapter]:
+        """A task's adapters by name; those with problems are left out."""
+        kinds = keys.split(given)
+        models = {kind: keys.kind_settings()[kind] for kind in kinds}
+        self.used |= models.keys()
+        self.check_kinds(given, models, layer)
+        built = {kind: layer.build(model, model.model_fields, self.problems) for kind, model in models.items()}
+        named = zip(adapter_names(name, kinds), built.items(), strict=True)
+        return {own: TaskAdapter(kind, settings) for own, (kind, settings) in named if settings}
+
+    def adapters(self, top: Layer) -> dict[str, BaseModel]:
         """What the top says for the kinds that are used; a setting that none of them has is a problem."""
-        used = {kind: model for kind, model in keys.kind_settings().items() if kind in kinds}
+        used = {kind: model for kind, model in keys.kind_settings().items() if kind in self.used}
         known = {key for model in used.values() for key in model.model_fields}
         for key in sorted(keys.adapter_keys() & set(top.values) - known) if not self.problems else ():
             self.problem((key,), f"is a setting of {_owners(key)}, and no task has such an adapter")
         built = {kind: top.build(model, model.model_fields, self.problems) for kind, model in used.items()}
         return {kind: settings for kind, settings in built.items() if settings}
 
-    def check_kind(self, kind: str, layer: Layer) -> None:
-        """A task's own settings must be of its own kind."""
-        model = keys.kind_settings().get(kind)
-        foreign = keys.adapter_keys() - set(model.model_fields if model else ())
+    def check_kinds(self, given: str, models: dict[str, type[BaseModel]], layer: Layer) -> None:
+        """A task's own settings must be of its own kinds."""
+        foreign = keys.adapter_keys() - {key for model in models.values() for key in model.model_fields}
         for key in sorted(foreign & set(layer.own)):
-            self.problem(layer.origin[key], f"is a setting of {_owners(key)}, but the adapter is {kind}")
+            self.problem(layer.origin[key], f"is a setting of {_owners(key)}, but the adapter is {given}")
 
     def check_full(self, tasks: dict[str, ResolvedTask]) -> None:
         """The base is trained for all tasks or for none, and once."""
-        full = [name for name, task in tasks.items() if task.adapter_kind == keys.FULL]
+        full = [name for name, task in tasks.items() if task.full]
         if full and len(full) < len(tasks):
             self.problem(("tasks", full[0], "adapter"), "full trains the base under the other tasks; say it at the top")
         if full and (held := self.document.values.get("base_quantization")):
             self.problem(("base_quantization",), f"{shown(held)} given, but only a float base can be trained in full")
         for name in full:
+            if tasks[name].task.adapter_path:
+                self.problem(
+                    ("tasks", name, "adapter_path"), "with adapter full the base itself is trained, without adapters"
+                )
             for key, value in (self.document.values["tasks"][name] or {}).items():
                 if value is not None and key in TrainingSettings.model_fields:
                     self.problem(("tasks", name, key), "the base is trained once for all tasks; say it at the top")

@@ -1,5 +1,6 @@
 """The JSON schema of the config file, put together from the settings' own schemas."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,7 +25,7 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "required": ["base_model", "tasks"],
-        "properties": {**top, "tasks": tasks, "adapter": _adapter()},
+        "properties": {**top, "tasks": tasks, "adapter": _adapter(keys.QLORA, keys.FULL)},
         "$defs": {**definitions, "Task": _task()},
     }
 
@@ -32,7 +33,7 @@ def schema() -> dict[str, Any]:
 def _task() -> dict[str, Any]:
     own = _properties(TaskSettings)
     names = dict.fromkeys(TEMPLATE_NAMES, own["prompt"])
-    properties = {**own, **names, **_training(), "adapter": _adapter()}
+    properties = {**own, **names, **_training(), "adapter": _adapter(keys.FULL)}
     return {"type": ["object", "null"], "additionalProperties": False, "properties": properties}
 
 
@@ -43,9 +44,13 @@ def _training() -> dict[str, Any]:
     return found
 
 
-def _adapter() -> dict[str, Any]:
-    kinds = [*keys.kind_settings(), keys.QLORA, keys.FULL, None]
-    return {**_properties(RunSettings)["adapter"], "anyOf": [{"enum": kinds}]}
+def _adapter(*alone: str) -> dict[str, Any]:
+    """One kind, several joined by + and none of them twice, or what can only stand alone."""
+    kinds = [*keys.kind_settings()]
+    one, join = f"(?:{'|'.join(kinds)})", re.escape(keys.JOIN)
+    again = rf"(?:.*{join})?(\w+){join}(?:.*{join})?\1(?:{join}|$)"
+    several = {"type": "string", "pattern": f"^(?!{again}){one}(?:{join}{one})+$"}
+    return {**_properties(RunSettings)["adapter"], "anyOf": [{"enum": [*kinds, *alone, None]}, several]}
 
 
 def _planned() -> dict[str, Any]:

@@ -27,9 +27,15 @@ class RunSettings(BaseModel):
     model_type: str | None = Field(
         None, description="Class that the base model must have, e.g. LlamaForCausalLM; any by default."
     )
+    family: Literal["auto", "causal", "classification", "seq2seq"] = Field(
+        "auto",
+        description="What the base is for: text that goes on (causal), a class for a text (classification: encoders, "
+        "or causal models with a head), text from text (seq2seq). auto: as the model's config says.",
+    )
     adapter: str = Field(
         "lora",
-        description="Kind of adapter, or full: the base itself is trained. A task may set its own kind.",
+        description="Kind of adapter, or several joined by + that train together (lora+fff), or full: the base itself "
+        "is trained. A task may set its own.",
     )
     device: str = Field(
         "auto",
@@ -65,6 +71,11 @@ class RunSettings(BaseModel):
     )
     save_steps: int | None = Field(
         None, ge=1, description="Optimizer steps between checkpoints; by default only at the end."
+    )
+    save_strategy: Literal["no", "epoch"] = Field(
+        "no",
+        description="epoch: keep each adapter as it is after each of its epochs, in stages/N/epoch-E/TASK, and a "
+        "checkpoint to go on from; no: only the last one, and the best by validation.",
     )
     logging_steps: int = Field(1, ge=1, description="Optimizer steps between lines of metrics.jsonl.")
 
@@ -114,6 +125,11 @@ class TrainingSettings(BaseModel):
     )
     eval_steps: int | None = Field(
         None, ge=1, description="Optimizer steps between validations; by default at the end of each epoch."
+    )
+
+    modules_to_save: list[str] | None = Field(
+        None,
+        description="Modules of which the adapter trains a copy of its own: suffixes or full names, e.g. lm_head.",
     )
 
     @model_validator(mode="after")

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from transformers import PreTrainedTokenizerBase
-
+from tenfold.base.families import Family
 from tenfold.base.layout import Row
-from tenfold.base.model import Base
+from tenfold.base.model import Base, Coding
 from tenfold.errors import ConfigError, DataError, nearest
 from tenfold.evaluate.metrics import Measure, Need, find_metrics
 from tenfold.generate.request import positions
@@ -41,12 +40,12 @@ def prepare(task: Task, split: str, base: Base) -> Prepared:
     there or empty and for a row that the base has no positions for.
     """
     examples = split_examples(task, split)
-    measures = choose_metrics(task, examples)
-    encoded = encode_all(examples, base.tokenizer, task.settings)
+    measures = choose_metrics(task, examples, base.family)
+    encoded = encode_all(examples, base.coding, task.settings)
     _require_room(task, split, encoded, base)
     asked = any(measure.need is Need.OPTIONS for measure in measures)
-    options = _option_rows(task, examples, base.tokenizer) if asked else [{} for _ in examples]
-    longest = max(len(one.row.tokens) - len(one.prompt) for one in encoded)
+    options = _option_rows(task, examples, base.coding) if asked else [{} for _ in examples]
+    longest = max(one.answer for one in encoded)
     limit = task.settings.max_new_tokens or longest + max(SLACK, longest // 4)
     return Prepared(task, split, measures, examples, encoded, options, limit)
 
@@ -54,9 +53,10 @@ def prepare(task: Task, split: str, base: Base) -> Prepared:
 def _require_room(task: Task, split: str, encoded: list[Encoded], base: Base) -> None:
     limit = positions(base)
     for number, one in enumerate(encoded):
-        if limit is not None and len(one.row.tokens) > limit:
+        longest = max(len(one.row.tokens), len(one.row.source))
+        if limit is not None and longest > limit:
             raise DataError(
-                f"tasks.{task.name}: row {number + 1} of {split!r} has {len(one.row.tokens)} tokens, "
+                f"tasks.{task.name}: row {number + 1} of {split!r} has {longest} tokens, "
                 f"{base.name} has {limit} positions; set sequence_len to at most {limit}"
             )
 
@@ -71,11 +71,12 @@ def split_examples(task: Task, split: str) -> Sequence[Example]:
     return known[split]
 
 
-def choose_metrics(task: Task, examples: Sequence[Example]) -> list[Measure]:
-    """The task's metrics; where it names none, option likelihood where the options are known, else
-    exact match and loss."""
+def choose_metrics(task: Task, examples: Sequence[Example], family: Family = "causal") -> list[Measure]:
+    """The task's metrics; where it names none, accuracy and loss for classification, option likelihood
+    where the options are known, else exact match and loss."""
     options = find_options(task.settings, examples)
-    names = task.settings.metrics or (["option_likelihood"] if options else ["exact_match", "loss"])
+    usual = ["option_likelihood"] if options else ["exact_match", "loss"]
+    names = task.settings.metrics or (["accuracy", "loss"] if family == "classification" else usual)
     try:
         measures = find_metrics(names)
     except ConfigError as error:
@@ -91,16 +92,15 @@ def choose_metrics(task: Task, examples: Sequence[Example]) -> list[Measure]:
 
 def find_options(settings: TaskSettings, examples: Sequence[Example]) -> list[str] | None:
     """All possible responses: ``options``, or the texts of ``labels`` where each response is just one."""
-    options = settings.options or list(dict.fromkeys(settings.labels.values()))
-    known = {option.strip() for option in options}
-    return options if known and all(example.response.strip() in known for example in examples) else None
+    known = settings.classes
+    return known if known and all(example.response.strip() in known for example in examples) else None
 
 
-def _option_rows(task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Row]]:
+def _option_rows(task: Task, examples: Sequence[Example], coding: Coding) -> list[dict[str, Row]]:
     """For each example each option's row, with the option and its EOS supervised."""
-    options = [option.strip() for option in find_options(task.settings, examples) or []]
+    options = find_options(task.settings, examples) or []
     others = [replace(e, response=_instead(e.response, option)) for e in examples for option in options]
-    rows = [_answer_only(one) for one in encode_all(others, tokenizer, task.settings)]
+    rows = [_answer_only(one) for one in encode_all(others, coding, task.settings)]
     width = len(options)
     return [dict(zip(options, rows[i * width : (i + 1) * width], strict=True)) for i in range(len(examples))]
 
@@ -112,5 +112,5 @@ def _instead(response: str, option: str) -> str:
 
 
 def _answer_only(encoded: Encoded) -> Row:
-    tokens, start = encoded.row.tokens, len(encoded.prompt)
-    return Row(tokens, [False] * start + [True] * (len(tokens) - start), encoded.row.key)
+    start = len(encoded.row.tokens) - encoded.answer
+    return replace(encoded.row, supervised=[False] * start + [True] * encoded.answer)

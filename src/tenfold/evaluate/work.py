@@ -44,7 +44,7 @@ class Work:
     eos: frozenset[int]
     requests: list[Request] = field(default_factory=list)
     rows: list[tuple[Row, Composition]] = field(default_factory=list)
-    seen: dict[tuple[Composition, tuple[int, ...], tuple[bool, ...]], int] = field(default_factory=dict)
+    seen: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     def add(self, prepared: Prepared, composition: Composition) -> list[Mark]:
         """Ask for what the set's metrics need of each of its examples."""
@@ -70,12 +70,14 @@ class Work:
         )
 
     def _generate(self, prepared: Prepared, prompt: list[int], composition: Composition) -> int:
-        stop = tuple(prepared.task.settings.stop)
-        self.requests.append(Request(prompt, composition, prepared.max_new_tokens, stop=stop, eos=self.eos))
+        settings = prepared.task.settings
+        stop, choices = tuple(settings.stop), tuple(settings.classes)
+        longest = max(prepared.max_new_tokens, 1)
+        self.requests.append(Request(prompt, composition, longest, stop=stop, eos=self.eos, choices=choices))
         return len(self.requests) - 1
 
     def _score(self, row: Row, composition: Composition) -> int:
-        key = (composition, tuple(row.tokens), tuple(row.supervised))
+        key = (composition, tuple(row.source), tuple(row.tokens), tuple(row.supervised), row.label)
         if key not in self.seen:
             self.seen[key] = len(self.rows)
             self.rows.append((row, composition))

@@ -1,9 +1,11 @@
 """Keys and values of the rows under way: slots of one preallocated tensor per layer."""
 
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from tenfold.base.attention import attend, fold
 from tenfold.base.head import hidden_states
@@ -115,11 +117,16 @@ class _Measure:
         return value.repeat_interleave(query.shape[1] // value.shape[1], 1)
 
 
+_known: WeakKeyDictionary[PreTrainedModel, dict[int, Width]] = WeakKeyDictionary()
+
+
 def measure(base: Base) -> dict[int, Width]:
-    """The width of every layer's keys and values, found by running one token."""
-    layout, zero = _Measure(), torch.zeros(1, 1, dtype=torch.long, device=base.device)
-    hidden_states(base.model, zero, zero, layout=layout)
-    return layout.widths
+    """The width of every layer's keys and values, found once for each model by running one token."""
+    if base.model not in _known:
+        layout, zero = _Measure(), torch.zeros(1, 1, dtype=torch.long, device=base.device)
+        hidden_states(base.model, zero, zero, layout=layout)
+        _known[base.model] = layout.widths
+    return _known[base.model]
 
 
 def bytes_per_position(widths: dict[int, Width]) -> int:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from tenfold.adapters.bank import Bank
+from tenfold.adapters.composition import frame_of
 from tenfold.base.head import hidden_states, logits
 from tenfold.generate.cache import Cache, DecodeLayout
 from tenfold.generate.draft import Draft
 from tenfold.generate.sampler import choose
-from tenfold.generate.tree import TreeLayout, cut, frame_of, grow
+from tenfold.generate.tree import TreeLayout, cut, grow
 
 PREFILL = 2048  # tokens of a prefill pass
 
@@ -73,7 +74,8 @@ class Decoder:
         self.live |= zip(slots, drafts, strict=True)
 
     def _choose(self, hidden: Tensor, drafts: list[Draft]) -> None:
-        found = logits(self.bank.base.model, hidden)
+        with self.bank.use(frame_of((draft.composition, 1) for draft in drafts)):
+            found = logits(self.bank.base, hidden)
         for draft, token in zip(drafts, choose(found, [d.chooser for d in drafts]), strict=True):
             draft.add(token)
 

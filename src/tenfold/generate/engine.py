@@ -8,10 +8,13 @@ from tenfold.adapters.bank import Bank
 from tenfold.base.probe import running
 from tenfold.errors import ConfigError
 from tenfold.generate.cache import Cache, bytes_per_position, measure
+from tenfold.generate.classify import classify
 from tenfold.generate.decoder import Decoder
 from tenfold.generate.draft import Draft
+from tenfold.generate.paired import complete_pairs
 from tenfold.generate.plain import complete
 from tenfold.generate.request import Completion, Request, positions, require_room
+from tenfold.generate.sampler import choose
 from tenfold.progress import SILENT, Progress
 
 CACHE_BYTES = 1 << 30
@@ -38,6 +41,8 @@ class Engine:
         positions, AdapterError for an adapter that is not in the bank, ConfigError where the cache is too
         small for one request.
         """
+        if self.bank.base.family == "classification":
+            return self._classes(requests, progress)
         drafts = [self._draft(i, request) for i, request in enumerate(requests)]
         if not drafts:
             return []
@@ -45,17 +50,36 @@ class Engine:
             running(self.bank.base) as way,
             progress.start("generating", len(drafts), "requests") as task,
         ):
-            run = self._together if way.path == "shared" else self._one_by_one
+            paired = self.bank.base.family == "seq2seq"
+            run = self._paired if paired else self._together if way.path == "shared" else self._one_by_one
             for done in run(drafts):
                 task.advance(len(done))
         return [draft.completion() for draft in drafts]
+
+    def _classes(self, requests: Sequence[Request], progress: Progress) -> list[Completion]:
+        """The likeliest class of each text, or one that is drawn."""
+        found = classify(self.bank, [(request.prompt, request.composition) for request in requests], progress)
+        chosen = [
+            choose(torch.tensor([values]), [(r.sampling, torch.Generator().manual_seed(r.sampling.seed))])[0]
+            for values, r in zip(found, requests, strict=True)
+        ]
+        return [Completion([], request.choice(one), "eos") for request, one in zip(requests, chosen, strict=True)]
+
+    def _paired(self, drafts: list[Draft]) -> Iterator[list[Draft]]:
+        """Sources of like length together, of all adapters."""
+        waiting = sorted(drafts, key=lambda draft: len(draft.prompt))
+        for start in range(0, len(waiting), self.max_rows):
+            part = waiting[start : start + self.max_rows]
+            complete_pairs(self.bank, part)
+            yield part
 
     def _draft(self, number: int, request: Request) -> Draft:
         base = self.bank.base
         require_room(base, f"request {number}", len(request.prompt), 1)
         for name, _ in request.composition:
             self.bank.get(name)
-        room = (positions(base) or len(request.prompt) + request.max_new_tokens) - len(request.prompt)
+        used = 1 if base.family == "seq2seq" else len(request.prompt)  # a decoder begins with its start token
+        room = (positions(base) or used + request.max_new_tokens) - used
         return Draft(number, request, room, base.tokenizer)
 
     def _one_by_one(self, drafts: list[Draft]) -> Iterator[list[Draft]]:

@@ -1,7 +1,7 @@
 """The slow way, for models that packed attention can't take: transformers' own decoding, row by row."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,26 +21,33 @@ from tenfold.generate.draft import Draft
 from tenfold.generate.sampler import choose
 
 
-class _Choose(LogitsProcessor):  # type: ignore[misc]
-    """Hands the draft its next token and leaves transformers no other choice."""
+class Choose(LogitsProcessor):  # type: ignore[misc]
+    """Hands each draft its next token and leaves transformers no other choice."""
 
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        self.drafts = drafts
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """scores (1, V) -> the same, all but the chosen token at minus infinity."""
-        token = choose(scores, [self.draft.chooser])[0]
-        self.draft.add(token)
-        return torch.full_like(scores, float("-inf")).index_fill_(1, scores.new_tensor([token]).long(), 0.0)
+        """scores (B, V) -> the same, all but the chosen tokens at minus infinity; 0 for drafts that have ended."""
+        tokens = choose(scores, [draft.chooser for draft in self.drafts])
+        for i, draft in enumerate(self.drafts):
+            if draft.finish is None:
+                draft.add(tokens[i])
+            else:
+                tokens[i] = 0
+        chosen = torch.tensor(tokens, device=scores.device)[:, None]
+        return torch.full_like(scores, float("-inf")).scatter_(1, chosen, 0.0)
 
 
-class _Ended(StoppingCriteria):  # type: ignore[misc]
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
+class Ended(StoppingCriteria):  # type: ignore[misc]
+    """Which drafts have ended."""
+
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        self.drafts = drafts
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
-        """(1, L) -> (1,), True once the draft has ended."""
-        return torch.tensor([self.draft.finish is not None], device=input_ids.device)
+        """(B, L) -> (B,), True where the draft has ended."""
+        return torch.tensor([draft.finish is not None for draft in self.drafts], device=input_ids.device)
 
 
 def complete(bank: Bank, draft: Draft) -> None:
@@ -48,21 +55,21 @@ def complete(bank: Bank, draft: Draft) -> None:
     model, ids = bank.base.model, torch.tensor([draft.prompt], device=bank.base.device)
     # The passes have the prompt's tokens, then one: a segment without an end is all of either.
     segments = [Segment(0, sys.maxsize, draft.composition)] if draft.composition else []
-    with bank.use(Frame(segments)), _bare(model):
+    with bank.use(Frame(segments)), bare(model):
         model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=draft.room,
             do_sample=False,
-            logits_processor=LogitsProcessorList([_Choose(draft)]),
-            stopping_criteria=StoppingCriteriaList([_Ended(draft)]),
+            logits_processor=LogitsProcessorList([Choose([draft])]),
+            stopping_criteria=StoppingCriteriaList([Ended([draft])]),
         )
 
 
 @contextmanager
-def _bare(model: PreTrainedModel) -> Iterator[None]:
+def bare(model: PreTrainedModel, **settings: int) -> Iterator[None]:
     """Without the penalties and EOS tokens that a model's own generation config would bring in."""
-    before, model.generation_config = model.generation_config, GenerationConfig()
+    before, model.generation_config = model.generation_config, GenerationConfig(**settings)
     try:
         yield
     finally:

@@ -53,6 +53,7 @@ class Request:
 
     prompt: token ids. composition: adapters with weights; () is the base.
     stop: strings that end the answer, themselves left out. eos: tokens that end it; empty runs to the length.
+    choices: for classification, the names of the classes, in order; the answer is one of them.
     Raises ConfigError for a value out of its range, DataError for an empty prompt.
     """
 
@@ -62,6 +63,7 @@ class Request:
     sampling: Sampling = GREEDY
     stop: tuple[str, ...] = ()
     eos: frozenset[int] = field(default_factory=frozenset)
+    choices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more")
@@ -70,10 +72,16 @@ class Request:
         if not self.prompt:
             raise DataError("prompt: it has no tokens; at least 1 is needed to predict the next")
 
+    def choice(self, number: int) -> str:
+        """The name of a class, its number where it has none."""
+        return self.choices[number] if number < len(self.choices) else str(number)
+
 
 @dataclass(frozen=True)
 class Completion:
     """An answer. tokens: without EOS and without those of the stop string. text: cut before the stop string.
+
+    A class has no tokens.
 
     finish: "eos", "stop", or "length" where max_new_tokens or the model's positions were used up.
     """

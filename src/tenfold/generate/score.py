@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from tenfold.adapters.bank import Bank
-from tenfold.adapters.composition import Composition, frame
+from tenfold.adapters.composition import Composition, frame, frame_of
 from tenfold.base.head import forward, hidden_states, logits
 from tenfold.base.layout import Group, Row
 from tenfold.base.model import Path
 from tenfold.base.pack import pack
 from tenfold.base.probe import running
 from tenfold.errors import DataError
+from tenfold.generate.classify import classify
 from tenfold.generate.request import require_room
 from tenfold.generate.tree import TreeLayout, cut, grow
 from tenfold.progress import SILENT, Progress
@@ -46,9 +47,11 @@ def score(
     for i, (row, _) in enumerate(items):
         if not row.tokens:
             raise DataError(f"row {i}: it has no tokens; at least 1 is needed")
-        require_room(bank.base, f"row {i}", len(row.tokens), 0)
-    order = sorted(range(len(items)), key=lambda i: (items[i][1], list(items[i][0].tokens)))
-    lines = [(items[i][1], items[i][0].tokens) for i in order]
+        require_room(bank.base, f"row {i}", max(len(row.tokens), len(row.source)), 0)
+    if bank.base.family == "classification":
+        return _labels(bank, items, progress)
+    order = sorted(range(len(items)), key=lambda i: (items[i][1], list(items[i][0].source), list(items[i][0].tokens)))
+    lines = [(items[i][1], (*items[i][0].source, *items[i][0].tokens)) for i in order]
     found: dict[int, float] = {}
     with running(bank.base) as way, progress.start("scoring", len(items), "rows") as task:
         for part in cut(lines, batch_tokens):
@@ -56,12 +59,21 @@ def score(
             sums = _tree(bank, chosen) if way.path == "shared" else _rows(bank, chosen, way.path)
             found |= zip([order[i] for i in part], sums, strict=True)
             task.advance(len(part))
-    return [Score(found[i], len(_supervised(row))) for i, (row, _) in enumerate(items)]
+    return [Score(found[i], row.counted) for i, (row, _) in enumerate(items)]
 
 
-def _supervised(row: Row) -> list[int]:
-    """Positions of the tokens that count; the first is never predicted."""
-    return [t for t in range(1, len(row.tokens)) if row.supervised[t]]
+def _labels(bank: Bank, items: Sequence[Item], progress: Progress) -> list[Score]:
+    """The score of each row's label; rows that differ in nothing else are run once."""
+    texts = {(composition, tuple(row.tokens)): row for row, composition in items}
+    found = classify(bank, [(row.tokens, composition) for (composition, _), row in texts.items()], progress)
+    known = dict(zip(texts, found, strict=True))
+    return [Score(_of(known[composition, tuple(row.tokens)], row), 1) for row, composition in items]
+
+
+def _of(classes: Sequence[float], row: Row) -> float:
+    if row.label is None or row.label >= len(classes):
+        raise DataError(f"class {row.label} is asked for, but the head has {len(classes)}")
+    return classes[row.label]
 
 
 def _tree(bank: Bank, items: Sequence[Item]) -> list[float]:
@@ -69,12 +81,13 @@ def _tree(bank: Bank, items: Sequence[Item]) -> list[float]:
     tree = grow([(composition, row.tokens) for row, composition in items], bank.base.device)
     with bank.use(tree.frame):
         hidden = hidden_states(bank.base.model, tree.input_ids, tree.position_ids, layout=TreeLayout(tree.buckets))
-    steps = [(path, _supervised(row)) for path, (row, _) in zip(tree.paths, items, strict=True)]
-    parents = {path[t]: path[t - 1] for path, counted in steps for t in counted}
+    steps = [(path, row.predicted, composition) for path, (row, composition) in zip(tree.paths, items, strict=True)]
+    parents = {path[t]: (path[t - 1], composition) for path, counted, composition in steps for t in counted}
     tokens = tree.input_ids[0].tolist()
-    values = _logprobs(bank, hidden, list(parents.values()), [tokens[node] for node in parents])
+    index, compositions = [node for node, _ in parents.values()], [one for _, one in parents.values()]
+    values = _logprobs(bank, hidden, index, [tokens[node] for node in parents], compositions)
     known = dict(zip(parents, values, strict=True))
-    return [sum(known[path[t]] for t in counted) for path, counted in steps]
+    return [sum(known[path[t]] for t in counted) for path, counted, _ in steps]
 
 
 def _rows(bank: Bank, items: Sequence[Item], path: Path) -> list[float]:
@@ -83,25 +96,30 @@ def _rows(bank: Bank, items: Sequence[Item], path: Path) -> list[float]:
     for composition, members in groupby(items, lambda item: item[1]):
         groups.append(Group([row for row, _ in members]))
         compositions.append(composition)
-    packed = pack(groups, path, bank.base.device)
+    packed = pack(groups, path, bank.base.device, pad=bank.base.pad)
     with bank.use(frame(packed, compositions)):
         hidden = forward(bank.base, packed)
     targets, sums = packed.targets, [0.0] * len(items)
-    values = _logprobs(bank, hidden, targets.hidden.tolist(), targets.token.tolist())
+    own = [compositions[group] for group in targets.group.tolist()]
+    values = _logprobs(bank, hidden, targets.hidden.tolist(), targets.token.tolist(), own)
     for row, value in zip(targets.row.tolist(), values, strict=True):
         sums[row] += value
     return sums
 
 
-def _logprobs(bank: Bank, hidden: Tensor, index: list[int], tokens: list[int]) -> Iterable[float]:
-    """Log-probability of token k after hidden state index[k]."""
+def _logprobs(
+    bank: Bank, hidden: Tensor, index: list[int], tokens: list[int], compositions: Sequence[Composition]
+) -> Iterable[float]:
+    """Log-probability of token k after hidden state index[k], under composition k."""
     order = sorted(range(len(index)), key=index.__getitem__)
     values = [0.0] * len(index)
     for start in range(0, len(order), HEAD):
         part = order[start : start + HEAD]
         where, token = (torch.tensor([x[k] for k in part], device=hidden.device) for x in (index, tokens))
         unique, inverse = torch.unique(where, return_inverse=True)
-        found = logits(bank.base.model, hidden[unique]).float().log_softmax(-1)
+        uses = {index[k]: compositions[k] for k in part}  # in the order of unique
+        with bank.use(frame_of((composition, 1) for composition in uses.values())):
+            found = logits(bank.base, hidden[unique]).float().log_softmax(-1)
         for k, value in zip(part, found[inverse, token].tolist(), strict=True):
             values[k] = value
     return values

@@ -6,14 +6,14 @@ a prompt shared by its options and a row given twice are all the same thing here
 (training has ``base.packed``, whose backward pass is sparing too).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from tenfold.adapters.composition import Composition, Frame, Segment
+from tenfold.adapters.composition import Composition, Frame, frame_of
 from tenfold.base.attention import attend, fold
 
 Line = tuple[Composition, Sequence[int]]
@@ -114,17 +114,6 @@ def grow(lines: Sequence[Line], device: torch.device) -> Tree:
     ids, at = (torch.tensor(x, device=device)[None] for x in (tokens, positions))
     segments = frame_of((composition, n) for (composition, _), n in zip(lines, own, strict=True))
     return Tree(ids, at, paths, _buckets(paths, own, device), segments)
-
-
-def frame_of(lengths: Iterable[tuple[Composition, int]]) -> Frame:
-    """The frame of rows that stand in order of composition, each with its number of tokens."""
-    segments, start = [], 0
-    for composition, rows in groupby(lengths, lambda row: row[0]):
-        stop = start + sum(n for _, n in rows)
-        if composition and stop > start:
-            segments.append(Segment(start, stop, composition))
-        start = stop
-    return Frame(segments)
 
 
 def common(a: Line, b: Line) -> int:

@@ -2,23 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
-from pydantic import BaseModel
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import nn
 
 from tenfold import plugins
 from tenfold.adapters._base import Adapter, Kind, Layer
 from tenfold.adapters.bank import Bank
+from tenfold.adapters.blank import blank
+from tenfold.adapters.targets import mlps
+from tenfold.base.families import PEFT_TASKS, Family
 from tenfold.base.model import Base
 from tenfold.errors import AdapterError
-from tenfold.store import atomic, card, documents, peft
+from tenfold.store import atomic, card, documents, own, peft, tensors
 
 SETTINGS, TENSORS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
-FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def save(bank: Bank, name: str, folder: Path, described: card.Card) -> None:
@@ -27,14 +26,15 @@ def save(bank: Bank, name: str, folder: Path, described: card.Card) -> None:
     Raises AdapterError for a name that is not in the bank, RunError where the folder cannot be written.
     """
     assert described.fingerprint == bank.base.fingerprint, "a card of another base"
-    tensors = {
-        _key(layer, file_name): getattr(module, attribute).detach().cpu().contiguous()
+    values = {
+        own.key(layer, file_name): tensor.detach().cpu().contiguous()
         for layer, module in bank.get(name).modules.items()
-        for attribute, file_name in module.tensors.items()
+        for file_name, tensor in module.written().items()
     }
+    values |= own.tensors(bank.get(name).copies)
     with atomic.folder(folder) as work:
         (work / SETTINGS).write_bytes(documents.text(peft.describe(bank, name)))
-        (work / TENSORS).write_bytes(to_bytes(tensors, {"format": "pt"}))
+        (work / TENSORS).write_bytes(to_bytes(values, {"format": "pt"}))
         (work / card.NAME).write_bytes(documents.text(described))
 
 
@@ -50,20 +50,19 @@ def load(bank: Bank, folder: Path, name: str | None = None, training: Mapping[st
     settings = documents.read_object(folder / SETTINGS, AdapterError)
     _check_base(folder, bank.base)
     name = name or folder.resolve().name
+    bank.require_free(name)
     try:
         kind, config = peft.kind(settings)
+        module: Kind = plugins.find("tenfold.adapters", kind)
         if training:
-            own: Kind = plugins.find("tenfold.adapters", kind)
-            config = config.model_copy(update={key: training[key] for key in own.TRAINING if key in training})
-        layers = peft.layers(bank.base.model, settings)
-        values = _read(_file(folder), _shapes(kind, config, layers))
+            config = config.model_copy(update={key: training[key] for key in module.TRAINING if key in training})
+        known = mlps(bank.base.model) if module.targets(config).mlps else bank.linear
+        parts, file = blank(module, config, peft.layers(bank, settings, known)), _file(folder)
+        modules = own.shells(bank.base, settings, lambda: tensors.shapes(file))
+        _fill(parts, modules, file, bank)
     except AdapterError as error:
         raise AdapterError(f"{folder}: {error}") from None
-    installed = bank.add(name, kind, config, layers=layers)
-    with torch.no_grad():
-        for layer, module in installed.modules.items():
-            for attribute, file_name in module.tensors.items():
-                getattr(module, attribute).copy_(values[_key(layer, file_name)])
+    bank.install(name, kind, config, parts, modules)
     return name
 
 
@@ -72,21 +71,20 @@ def is_adapter(folder: Path) -> bool:
     return (folder / SETTINGS).is_file()
 
 
-def base_model(folder: Path) -> str:
-    """The name of the base model that an adapter was made for. Raises AdapterError where its files don't say."""
-    found = card.read(folder)
-    name = (
-        found.base_model
-        if found
-        else documents.read_object(folder / SETTINGS, AdapterError).get("base_model_name_or_path")
-    )
+class Origin(NamedTuple):
+    """What an adapter was made for: a base model by name, and its family where that is known."""
+
+    base_model: str
+    family: Family | None
+
+
+def origin(folder: Path) -> Origin:
+    """What an adapter was made for. Raises AdapterError where its files don't say which base model it was."""
+    found, settings = card.read(folder), documents.read_object(folder / SETTINGS, AdapterError)
+    name = found.base_model if found else settings.get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
         raise AdapterError(f"{folder} does not say which base model it was made for")
-    return name
-
-
-def _key(layer: str, file_name: str) -> str:
-    return f"base_model.model.{layer}.{file_name}"
+    return Origin(name, next((key for key, task in PEFT_TASKS.items() if task == settings.get("task_type")), None))
 
 
 def _check_base(folder: Path, base: Base) -> None:
@@ -105,45 +103,17 @@ def _file(folder: Path) -> Path:
     return path
 
 
-def _shapes(kind: str, config: BaseModel, layers: list[Layer]) -> dict[str, tuple[int, ...]]:
-    """Every tensor that the settings ask for, by its name in the file. Nothing is allocated."""
-    module: Kind = plugins.find("tenfold.adapters", kind)
-    shapes = {}
-    with torch.device("meta"):
-        for layer in layers:
-            part = _build(module.Adapter, config, layer)
-            for attribute, file_name in part.tensors.items():
-                shapes[_key(layer.name, file_name)] = tuple(getattr(part, attribute).shape)
-    return shapes
-
-
-def _build(adapter: type[Adapter], config: BaseModel, layer: Layer) -> Adapter:
-    try:
-        return adapter(config, layer, torch.Generator("cpu"))
-    except (RuntimeError, TypeError, OverflowError):
-        raise AdapterError(f"{config!r:.200} is too large for layer {layer.name!r}") from None
-
-
-def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The tensors of a file that holds just these."""
-    try:
-        with safe_open(path, "pt") as file:
-            given = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  no mapping
-            _compare({key: tuple(s.get_shape()) for key, s in given.items()}, shapes)
-            for key, part in given.items():
-                if part.get_dtype() not in FLOATS:
-                    raise AdapterError(f"tensor {key!r} is {part.get_dtype()}; allowed: {', '.join(FLOATS)}")
-            return {key: file.get_tensor(key) for key in shapes}
-    except (OSError, SafetensorError) as error:
-        raise AdapterError(f"cannot read {path.name}: {str(error).splitlines()[0]}") from None
-
-
-def _compare(given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> None:
-    """Raises AdapterError with the first tensor that is missing, surplus or of another shape."""
-    for what, names in ("missing", wanted.keys() - given.keys()), ("surplus", given.keys() - wanted.keys()):
-        if names:
-            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise AdapterError(f"tensor {min(names)!r} is {what}{more}")
-    for key, shape in wanted.items():
-        if given[key] != shape:
-            raise AdapterError(f"tensor {key!r} has shape {given[key]}; base and settings ask for {shape}")
+def _fill(parts: Mapping[Layer, Adapter], modules: Mapping[str, nn.Module], path: Path, bank: Bank) -> None:
+    """Give parts and own modules the numbers of a file that holds just these, on the devices of what they stand at."""
+    shapes = {
+        own.key(layer.name, file_name): tuple(getattr(part, attribute).shape)
+        for layer, part in parts.items()
+        for attribute, file_name in part.tensors.items()
+    }
+    values = tensors.read(path, {**shapes, **own.shapes(modules)}, bank.base.device)
+    own.fill(modules, values)
+    for layer, part in parts.items():
+        device = bank.device_of(layer)
+        for attribute, file_name in part.tensors.items():
+            value = values[own.key(layer.name, file_name)]
+            part.register_parameter(attribute, nn.Parameter(value if value.device == device else value.to(device)))

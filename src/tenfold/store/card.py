@@ -19,6 +19,7 @@ class Card(BaseModel):
 
     tenfold: the version that wrote it. base_model, fingerprint: the model, by name and by its float weights.
     quantisation: how the base was held in training, None for floats. prompt: the task's template settings.
+    composition: the task's adapters that it was trained and measured together with, itself among them.
     data: hash of the training rows. metrics: by name, as measured last. settings: what it was trained with.
     """
 
@@ -29,6 +30,7 @@ class Card(BaseModel):
     fingerprint: str
     quantisation: str | None = None
     task: str | None = None
+    composition: list[str] = []
     prompt: dict[str, Any] = {}
     data: str | None = None
     metrics: dict[str, float | None] = {}
@@ -40,6 +42,7 @@ def describe(
     base: Base,
     *,
     task: str | None = None,
+    composition: list[str] | None = None,
     prompt: dict[str, Any] | None = None,
     data: str | None = None,
     metrics: dict[str, float | None] | None = None,
@@ -48,7 +51,7 @@ def describe(
     """A card for an adapter on this base, dated now."""
     return Card(
         tenfold=version("tenfold"), base_model=base.name, fingerprint=base.fingerprint, task=task, data=data,
-        quantisation=str(base.quantization) if base.quantization else None,
+        quantisation=str(base.quantization) if base.quantization else None, composition=composition or [],
         prompt=prompt or {}, metrics=metrics or {}, settings=settings or {}, date=datetime.now(UTC),
     )  # fmt: skip
 

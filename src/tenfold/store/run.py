@@ -3,7 +3,10 @@
 ::
 
     config.yaml  plan.json  metrics.jsonl  results.json
-    adapters/TASK/  stages/N/adapters/TASK/  cases/TASK.ADAPTER.jsonl  checkpoints/
+    adapters/NAME/  stages/N/adapters/NAME/  stages/N/best/NAME/  stages/N/epoch-E/NAME/
+    cases/TASK.ADAPTER.jsonl  checkpoints/
+
+An adapter's NAME is its task's, or TASK.KIND where the task has several.
 """
 
 import shutil
@@ -18,7 +21,8 @@ from tenfold.errors import RunError
 from tenfold.store import adapter, atomic, documents
 
 CONFIG, PLAN, METRICS, RESULTS = "config.yaml", "plan.json", "metrics.jsonl", "results.json"
-LAYOUT = {CONFIG, PLAN, METRICS, RESULTS, "report.html", "base", "adapters", "stages", "cases", "router",
+INSPECTED = "inspect.png"
+LAYOUT = {CONFIG, PLAN, METRICS, RESULTS, INSPECTED, "report.html", "base", "adapters", "stages", "cases", "router",
           "checkpoints"}  # fmt: skip
 LONGEST = 200
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from tenfold.base.model import Coding
 from tenfold.progress import SILENT, Progress
 from tenfold.tasks.examples import Example
 from tenfold.tasks.overlaps import Overlap, find_overlaps, normalise
@@ -64,22 +65,23 @@ class DataReport:
     warnings: list[str]
 
 
-def inspect(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase, progress: Progress = SILENT) -> DataReport:
+def inspect(tasks: Iterable[Task], coding: Coding, progress: Progress = SILENT) -> DataReport:
     """Tokenise every split of every task and compare their rows. Raises DataError as encode_all does."""
     tasks = list(tasks)
     reports, samples = [], []
     for task in tasks:
         for split, examples in task.splits().items():
-            encoded = encode_all(examples, tokenizer, task.settings, progress)
+            encoded = encode_all(examples, coding, task.settings, progress)
             reports.append(_report(task, split, examples, encoded))
-            samples += [Sample(task.name, split, mark(one, tokenizer)) for one in encoded[:SAMPLES] if split == "train"]
+            if split == "train":
+                samples += [Sample(task.name, split, mark(one, coding.tokenizer)) for one in encoded[:SAMPLES]]
     overlaps = find_overlaps(tasks)
     return DataReport(reports, overlaps, samples, _warnings(tasks, reports, overlaps))
 
 
 def mark(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, bool]]:
     """A row's text in runs of tokens that are, or are not, supervised; special tokens are shown."""
-    runs: list[tuple[list[int], bool]] = []
+    runs: list[tuple[list[int], bool]] = [(list(encoded.row.source), False)] if encoded.row.source else []
     for token, supervised in zip(encoded.row.tokens, encoded.row.supervised, strict=True):
         if not runs or runs[-1][1] != supervised:
             runs.append(([], supervised))
@@ -98,8 +100,8 @@ def _report(task: Task, split: str, examples: Sequence[Example], encoded: Sequen
     return SplitReport(
         task=task.name,
         split=split,
-        lengths=[len(one.row.tokens) for one in encoded],
-        supervised=sum(sum(one.row.supervised[1:]) for one in encoded),
+        lengths=[len(one.row.source) + len(one.row.tokens) for one in encoded],
+        supervised=sum(one.row.counted for one in encoded),
         prompt=max(len(one.prompt) for one in encoded),
         truncated=sum(one.truncated for one in encoded),
         duplicates=duplicates,

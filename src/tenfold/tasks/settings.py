@@ -179,6 +179,11 @@ class TaskSettings(SourceSettings):
             raise ValueError("system needs prompt_style chat; in raw text write it into the prompt")
         return self
 
+    @property
+    def classes(self) -> list[str]:
+        """All possible responses, in order: the options, else the texts of the labels."""
+        return [one.strip() for one in self.options or dict.fromkeys(self.labels.values())]
+
     def others(self) -> dict[str, SourceSettings]:
         """The sources beside the training rows, by the key where each is written."""
         named = {"validation_path": self.validation_path, "eval_path": self.eval_path}

@@ -2,6 +2,7 @@
 
 The prompt is tokenised alone and the response alone, so that what the model sees before its first
 own token is the same in training and in use, whatever the tokenizer would make of both together.
+What an encoder reads is the prompt's text with the special tokens that the tokenizer puts around a text.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tenfold.base.chat import render_chat
 from tenfold.base.layout import Row
+from tenfold.base.model import Coding
 from tenfold.errors import DataError, ModelError
 from tenfold.progress import SILENT, Progress
 from tenfold.tasks.examples import Example, Message, Prompt
@@ -23,8 +25,8 @@ CHUNK = 512
 class Encoded:
     """One example's tokens.
 
-    row: prompt, response, EOS, with the flags of what counts in the loss.
-    prompt: the tokens before the response; always the beginning of the row.
+    row: prompt, response, EOS, with the flags of what counts in the loss; see ``Row`` for models with an encoder.
+    prompt: the tokens before the response; the beginning of the row, its source, or for classification all of it.
     truncated: whether sequence_len cut something off.
     """
 
@@ -32,50 +34,55 @@ class Encoded:
     prompt: list[int]
     truncated: bool
 
+    @property
+    def answer(self) -> int:
+        """How many tokens the response and its EOS are; a class is none."""
+        return len(self.row.tokens) - (1 if self.row.source else len(self.prompt))
 
-def prompt_tokens(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+
+def prompt_tokens(prompt: Prompt, coding: Coding) -> list[int]:
     """The tokens that stand before an answer, for raw text or for messages. Nothing is cut off.
 
     Messages go through the chat template; raw text gets the special tokens that the tokenizer puts
-    before a text (a BOS), never those that it puts after one.
+    before a text (a BOS), never those that it puts after one. An encoder reads the text of either.
     """
-    return _prompts([prompt], tokenizer)[0]
+    if coding.family != "causal":
+        return _read([prompt], coding.tokenizer)[0]
+    return _prompts([prompt], coding.tokenizer)[0]
 
 
-def encode(example: Example, tokenizer: PreTrainedTokenizerBase, settings: TaskSettings) -> Encoded:
+def encode(example: Example, coding: Coding, settings: TaskSettings) -> Encoded:
     """One example's tokens, as ``encode_all`` makes them."""
-    return encode_all([example], tokenizer, settings)[0]
+    return encode_all([example], coding, settings)[0]
 
 
 def encode_all(
-    examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase,
-    settings: TaskSettings,
-    progress: Progress = SILENT,
+    examples: Sequence[Example], coding: Coding, settings: TaskSettings, progress: Progress = SILENT
 ) -> list[Encoded]:
     """The tokens of all examples, in order; a row's key is its example's index.
 
     The response and its EOS are supervised, with messages the earlier answers too; everything with
     train_on_inputs. A row longer than sequence_len loses tokens on the left of its prompt (not the
-    BOS); where the response alone is too long, its tail and its EOS. Raises DataError where no token
-    of any row is supervised, ModelError for a tokenizer without EOS.
+    BOS); where the response alone is too long, its tail and its EOS. What an encoder reads loses its
+    end. Raises DataError where no token of any row is supervised and for a response that is no class,
+    ModelError for a tokenizer without EOS.
     """
-    if tokenizer.eos_token_id is None:
+    if coding.family != "classification" and coding.tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no EOS token, so an answer would never end")
     encoded: list[Encoded] = []
+    chunked = {"causal": _encode_chunk, "seq2seq": _encode_pairs, "classification": _encode_labelled}[coding.family]
     with progress.start("tokenising", len(examples), "rows") as task:
         for start in range(0, len(examples), CHUNK):
             chunk = examples[start : start + CHUNK]
-            encoded += _encode_chunk(chunk, tokenizer, settings)
+            encoded += chunked(chunk, coding, settings)
             task.advance(len(chunk))
-    if examples and not any(any(one.row.supervised[1:]) for one in encoded):
+    if examples and not any(one.row.counted for one in encoded):
         raise DataError(f"no token of {len(examples)} rows is supervised: there is nothing to learn")
     return encoded
 
 
-def _encode_chunk(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: TaskSettings
-) -> list[Encoded]:
+def _encode_chunk(examples: Sequence[Example], coding: Coding, settings: TaskSettings) -> list[Encoded]:
+    tokenizer = coding.tokenizer
     prompts = _prompts([example.prompt for example in examples], tokenizer)
     responses = _tokenise([example.response for example in examples], tokenizer)
     head = _head(tokenizer)
@@ -83,6 +90,45 @@ def _encode_chunk(
         _assemble(example, prompt, [*response, tokenizer.eos_token_id], head, tokenizer, settings)
         for example, prompt, response in zip(examples, prompts, responses, strict=True)
     ]
+
+
+def _encode_pairs(examples: Sequence[Example], coding: Coding, settings: TaskSettings) -> list[Encoded]:
+    """For an encoder that reads the prompt and a decoder that writes the response."""
+    tokenizer, limit, found = coding.tokenizer, settings.sequence_len, []
+    assert coding.start is not None, "an encoder-decoder model without a start token"
+    sources = _read([example.prompt for example in examples], tokenizer, limit)
+    whole = _read([example.prompt for example in examples], tokenizer) if limit else sources
+    responses = _tokenise([example.response for example in examples], tokenizer)
+    for example, source, uncut, response in zip(examples, sources, whole, responses, strict=True):
+        tokens = [coding.start, *response, tokenizer.eos_token_id]
+        kept = tokens[: limit and limit + 1]
+        row = Row(kept, [False, *[True] * (len(kept) - 1)], example.index, source=source)
+        found.append(Encoded(row, source, len(kept) < len(tokens) or len(source) < len(uncut)))
+    return found
+
+
+def _encode_labelled(examples: Sequence[Example], coding: Coding, settings: TaskSettings) -> list[Encoded]:
+    """For a text and its class."""
+    classes, limit, found = settings.classes, settings.sequence_len, []
+    if len(classes) < 2:
+        raise DataError("options: needed for classification: all classes by name (or labels)")
+    texts = _read([example.prompt for example in examples], coding.tokenizer, limit)
+    whole = _read([example.prompt for example in examples], coding.tokenizer) if limit else texts
+    for example, text, uncut in zip(examples, texts, whole, strict=True):
+        if example.response.strip() not in classes:
+            raise DataError(f"row {example.index + 1}: {example.response.strip()!r} is none of {', '.join(classes)}")
+        row = Row(text, [False] * len(text), example.index, label=classes.index(example.response.strip()))
+        found.append(Encoded(row, text, len(text) < len(uncut)))
+    return found
+
+
+def _read(prompts: Sequence[Prompt], tokenizer: PreTrainedTokenizerBase, limit: int | None = None) -> list[list[int]]:
+    """What an encoder reads: the text of a prompt (of messages each on a line), with special tokens around it."""
+    texts = [p if isinstance(p, str) else "\n".join(message["content"] for message in p) for p in prompts]
+    tokens: list[list[int]] = tokenizer(texts, truncation=limit is not None, max_length=limit, verbose=False)[
+        "input_ids"
+    ]
+    return tokens
 
 
 def _prompts(prompts: Sequence[Prompt], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

@@ -20,11 +20,11 @@ class Micro:
     @property
     def supervised(self) -> int:
         """How many tokens count in the loss."""
-        return sum(map(_supervised, self.feeds.values()))
+        return sum(row.counted for rows in self.feeds.values() for row in rows)
 
     def weight(self, lane: Lane) -> float:
         """The same, each feed's tokens times the feed's weight."""
-        return sum(lane.feeds[feed].weight * _supervised(rows) for feed, rows in self.feeds.items())
+        return sum(lane.feeds[feed].weight * row.counted for feed, rows in self.feeds.items() for row in rows)
 
 
 class Batches:
@@ -56,14 +56,14 @@ class Batches:
         done = number * self.lane.batch
         return min(done, self.end or done) / len(self.rows)
 
+    def whole_epochs(self, number: int) -> int:
+        """The same without the epoch that is under way."""
+        done = number * self.lane.batch
+        return min(done, self.end or done) // len(self.rows)
+
     def _micro(self, places: range) -> Micro:
         feeds: dict[int, list[Row]] = {}
         for place in places:
             feed, row = self.rows[self._order(place // len(self.rows))[place % len(self.rows)]]
             feeds.setdefault(feed, []).append(row)
         return Micro(dict(sorted(feeds.items())))
-
-
-def _supervised(rows: Sequence[Row]) -> int:
-    """Tokens that count; the first of a row is never predicted."""
-    return sum(sum(row.supervised[1:]) for row in rows)

@@ -1,4 +1,4 @@
-"""What a stage is resumed from: parameters, optimizer states and counts. Written whole or not at all.
+"""What a stage is resumed from: parameters, constants, optimizer states and counts. Written whole or not at all.
 
 Random numbers need no state: the order of rows and every dropout mask are functions of seed and step.
 """
@@ -55,7 +55,7 @@ def load(path: Path, state: State) -> dict[str, Any]:
 
 
 def _write(work: Path, learner: Learner) -> Any:
-    tensors = {f"p/{name}": p.detach().cpu().contiguous() for name, p in learner.parameters.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _kept(learner).items()}
     described = _flatten(learner.optimizer.state_dict(), "o", tensors)
     save_file(tensors, work / f"{learner.name}.safetensors")
     return described
@@ -64,9 +64,14 @@ def _write(work: Path, learner: Learner) -> Any:
 def _read(path: Path, learner: Learner, described: Any) -> None:
     tensors = load_file(path / f"{learner.name}.safetensors")
     with torch.no_grad():
-        for name, parameter in learner.parameters.items():
-            parameter.copy_(tensors[f"p/{name}"])
+        for name, tensor in _kept(learner).items():
+            tensor.copy_(tensors[name])
     learner.optimizer.load_state_dict(_restore(described, tensors))
+
+
+def _kept(learner: Learner) -> dict[str, Tensor]:
+    parameters: dict[str, Tensor] = {f"p/{name}": tensor for name, tensor in learner.parameters.items()}
+    return parameters | {f"c/{name}": tensor for name, tensor in learner.constants.items()}
 
 
 def _flatten(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:

@@ -16,7 +16,7 @@ from tenfold.training.plan import Stage
 def describe(bank: Bank, stages: Sequence[Stage], data: Mapping[str, str], seed: int) -> dict[str, Any]:
     """JSON that differs where the final numbers would. data: the digest of each task's training rows."""
     adapters = {
-        name: {"kind": own.kind, **own.config.model_dump(), "layers": list(own.modules)}
+        name: {"kind": own.kind, **own.config.model_dump(), "layers": list(own.modules), "own": list(own.copies)}
         for name, own in bank.adapters.items()
     }
     found = {
@@ -35,7 +35,8 @@ def digest(rows: Sequence[Row]) -> str:
     """Of rows of tokens with their flags, in order."""
     found = hashlib.sha256()
     for row in rows:
-        found.update(json.dumps([list(row.tokens), list(row.supervised)]).encode())
+        beside = [list(row.source), row.label] if row.source or row.label is not None else []
+        found.update(json.dumps([list(row.tokens), list(row.supervised), *beside]).encode())
     return found.hexdigest()
 
 

@@ -20,7 +20,8 @@ from tenfold.training.loop import State
 from tenfold.training.plan import Stage
 from tenfold.training.watch import Interrupt, Watch
 
-PROMPT = {"prompt", "response", "system", "prompt_style", "labels", "data_format"}
+PROMPT = {"prompt", "response", "system", "prompt_style", "labels", "options", "data_format",
+          "max_new_tokens", "stop"}  # fmt: skip
 
 
 @dataclass
@@ -42,13 +43,13 @@ class Job:
     @property
     def full(self) -> bool:
         """Whether the base itself is trained."""
-        return any(task.adapter_kind == runs.FULL for task in self.config.tasks.values())
+        return any(task.full for task in self.config.tasks.values())
 
     def measure_before(self) -> list[CaseSet]:
         """The untouched base on every task, where training will change it."""
         if not self.full:
             return []
-        return evaluate.evaluate(self.bank, runs.measure_items(self.tasks, self.bank, {}), progress=self.progress)
+        return evaluate.evaluate(self.bank, runs.measure_items(self.bank, self.tasks, {}), progress=self.progress)
 
     def train(self, stages: list[Stage], resume: bool) -> bool:
         """Every stage in turn -> whether it was interrupted. What was trained is on disk afterwards."""
@@ -101,18 +102,20 @@ class Job:
         cards = {name: self.card(name) for name in self.bank.adapters}
         return Watch(
             self.folder, stage, self.validation, cards, interrupt, self.progress,
-            save_steps=self.config.save_steps, logging_steps=self.config.logging_steps,
+            save_steps=self.config.save_steps, save_epochs=self.config.save_strategy == "epoch",
+            logging_steps=self.config.logging_steps,
         )  # fmt: skip
 
     def card(self, name: str, metrics: dict[str, float | None] | None = None) -> card.Card:
         """What stands beside an adapter's tensors."""
-        task = self.config.task(name)
+        task = self.config.owners[name]
         trained = task.training.model_dump() if task.task.train else {}
         return card.describe(
             self.bank.base,
-            task=name,
+            task=task.name,
+            composition=list(task.adapters),
             prompt=task.task.model_dump(include=PROMPT),
-            data=self.data[name] if task.task.train else None,
+            data=self.data[task.name] if task.task.train else None,
             metrics=metrics,
             settings={**trained, **self.bank.get(name).config.model_dump()},
         )
@@ -131,14 +134,16 @@ class Job:
     def finish(self, before: list[CaseSet]) -> list[Result]:
         """Evaluate every task, keep the cases, and write the adapters' metrics onto their cards."""
         if self.full:
-            items = runs.measure_items(self.tasks, self.bank, {})
+            items = runs.measure_items(self.bank, self.tasks, {})
             sets = before + runs.as_full(evaluate.evaluate(self.bank, items, progress=self.progress))
         else:
-            sets = evaluate.evaluate(self.bank, runs.measure_items(self.tasks, self.bank), progress=self.progress)
+            items = runs.measure_items(self.bank, self.tasks, runs.compositions(self.config, self.bank))
+            sets = evaluate.evaluate(self.bank, items, progress=self.progress)
         results = evaluate.save(self.folder.path, sets, seed=self.config.seed)
-        self.save({name: _metrics(results, name) for name in self.bank.adapters})
+        self.save({name: _metrics(results, task.name) for name, task in self.config.owners.items()})
         return results
 
 
 def _metrics(results: list[Result], name: str) -> dict[str, float | None]:
+    """Of a task with its own adapters."""
     return {f"{one.split}/{one.metric}": one.value for one in results if one.task == one.adapter == name}

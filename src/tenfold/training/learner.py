@@ -1,7 +1,7 @@
 """What a lane trains, with its optimizer: an adapter of the bank, or the base itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,12 +14,13 @@ from tenfold.training.plan import BASE_LEARNER, Lane, Stage
 
 @dataclass(frozen=True)
 class Learner:
-    """Parameters that step together, by name."""
+    """Parameters that step together, by name, and the constants that they were born with."""
 
     name: str
     lane: Lane
     parameters: Mapping[str, nn.Parameter]
     optimizer: Optimizer
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
 
     def step(self, number: int) -> tuple[float, Tensor]:
         """Apply the gradients of optimizer step ``number`` and clear them -> (learning rate, gradient norm)."""
@@ -42,9 +43,11 @@ def make(bank: Bank, stage: Stage) -> list[Learner]:
     for lane in stage.lanes:
         for name in lane.learners:
             parameters, rates = _trainable(bank, name)
+            constants = {} if name == BASE_LEARNER else bank.constants(name)
             for parameter in parameters.values():
                 parameter.requires_grad_(True)
-            found.append(Learner(name, lane, parameters, optim.make(lane.training, parameters, rates)))
+            optimizer = optim.make(lane.training, parameters, rates)
+            found.append(Learner(name, lane, parameters, optimizer, constants))
     return found
 
 

@@ -55,9 +55,7 @@ def begin(bank: Bank, stage: Stage, rows: Rows, *, seed: int, mixed: bool) -> St
 
 def _drops(bank: Bank, composition: Composition) -> bool:
     """Whether any of the adapters draws random numbers in training."""
-    return any(
-        module.low_rank(training=True) is None for name, _ in composition for module in bank.get(name).modules.values()
-    )
+    return any(module.drops for name, _ in composition for module in bank.get(name).modules.values())
 
 
 def train(state: State, hooks: Hooks, progress: Progress = SILENT) -> None:
@@ -88,10 +86,9 @@ def step(state: State, hooks: Hooks) -> dict[str, float]:
             raise RunError(
                 f"the loss of {lane.name!r} is {found[lane.name]} at step {number + 1}; lower its learning_rate"
             )
-        for learner in state.learners:
-            if learner.lane is lane:
-                rate, norm = learner.step(number)
-                record |= {"learning_rate": rate, "grad_norm": float(norm)}
+        stepped = [learner.step(number) for learner in state.learners if learner.lane is lane]
+        record["learning_rate"] = stepped[0][0]
+        record["grad_norm"] = math.hypot(*(float(norm) for _, norm in stepped))
         record["rows"] = sum(len(rows) for micro in own for rows in micro.feeds.values())
         record["supervised_tokens"] = sum(micro.supervised for micro in own)
         record["pass_tokens"] = sum(o.tokens for o in outcomes if i in o.losses)

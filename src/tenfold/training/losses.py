@@ -5,9 +5,13 @@ each chunk goes through the head, becomes the gradient of its loss in place, and
 backward pass then runs once, from the collected gradient.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from tenfold.adapters import Bank, Composition, Frame
+from tenfold.adapters.composition import frame_of
 from tenfold.base.head import logits
 from tenfold.base.model import Base
 from tenfold.base.pack import Targets
@@ -26,24 +30,35 @@ def chunk_bytes(base: Base) -> int:
     return CPU_CHUNK_BYTES if base.device.type == "cpu" else CHUNK_BYTES
 
 
-def backward(base: Base, hidden: Tensor, targets: Targets, scale: Tensor) -> Tensor:
+def backward(
+    bank: Bank, hidden: Tensor, targets: Targets, scale: Tensor, compositions: Sequence[Composition]
+) -> Tensor:
     """Add the gradients of ``sum(scale * nll)`` to everything that requires one; hidden (T, D), scale (K,).
 
+    compositions: of each group, for adapters with a head of their own.
     Returns the nll of each target (K,), float32, detached.
     """
-    size = chunk_size(base)
+    base, size = bank.base, chunk_size(bank.base)
     gradient, found = torch.zeros_like(hidden), []
-    for index, token, factor in zip(
-        *(torch.split(x, size) for x in (targets.hidden, targets.token, scale)), strict=True
+    for index, token, factor, group in zip(
+        *(torch.split(x, size) for x in (targets.hidden, targets.token, scale, targets.group)), strict=True
     ):
         part = hidden.detach()[index].requires_grad_()
-        out = logits(base.model, part)
-        own = out.detach().float()
-        found.append(into_gradient(own, token, factor))
-        out.backward(own.to(out.dtype))  # type: ignore[no-untyped-call]
+        with bank.use(_head_frame(bank, group, compositions)):
+            out = logits(base, part)
+            own = out.detach().float()
+            found.append(into_gradient(own, token, factor))
+            out.backward(own.to(out.dtype))  # type: ignore[no-untyped-call]
         gradient.index_add_(0, index, part.grad)  # type: ignore[arg-type]
     hidden.backward(gradient)  # type: ignore[no-untyped-call]
     return torch.cat(found)
+
+
+def _head_frame(bank: Bank, group: Tensor, compositions: Sequence[Composition]) -> Frame:
+    """Which positions (K,) of a chunk belong to which adapters: of use only where one has a head of its own."""
+    if not bank.switched:
+        return Frame(())
+    return frame_of(((compositions[g], 1) for g in group.tolist()), training=True)
 
 
 def into_gradient(logits: Tensor, token: Tensor, factor: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def run(bank: Bank, parts: Sequence[Part]) -> Outcome:
         share = torch.tensor([part.share for part in parts], device=base.device)
         scale = targets.weight * share[targets.group]
         with bank.use(_frame(parts, packed)):
-            losses = backward(base, forward(base, packed), targets, scale)
+            losses = backward(bank, forward(base, packed), targets, scale, [part.composition for part in parts])
     sums = torch.zeros(len(parts), device=base.device).index_add_(0, targets.group, losses * scale)
     found: dict[int, float] = {}
     for part, total in zip(parts, sums.tolist(), strict=True):
@@ -58,20 +58,17 @@ def run(bank: Bank, parts: Sequence[Part]) -> Outcome:
 
 def _pack(parts: Sequence[Part], path: Path, base: Base) -> Pack:
     groups = [Group(part.rows, share=part.noise is None) for part in parts]
-    return pack(groups, path, base.device, pad=base.tokenizer.pad_token_id or 0)
+    return pack(groups, path, base.device, pad=base.pad)
 
 
 def _frame(parts: Sequence[Part], packed: Pack) -> Frame:
-    padded = packed.path == "padded"
     noise = [
-        part.noise and StepNoise(*part.noise, rows=_lengths(packed.rows, span, padded))
+        part.noise and StepNoise(*part.noise, rows=_lengths(packed.rows, span))
         for part, span in zip(parts, packed.spans, strict=True)
     ]
     return frame(packed, [part.composition for part in parts], training=True, noise=noise)
 
 
-def _lengths(rows: list[tuple[int, int, int]], span: tuple[int, int], padded: bool) -> list[tuple[int, int]]:
-    """(length, key) of the rows in a span; padded rows reach to where the next one starts."""
-    own = [row for row in rows if span[0] <= row[0] < span[1]]
-    ends = [start for start, _, _ in own[1:]] + [span[1]] if padded else [stop for _, stop, _ in own]
-    return [(end - start, key) for (start, _, key), end in zip(own, ends, strict=True)]
+def _lengths(rows: list[tuple[int, int, int]], span: tuple[int, int]) -> list[tuple[int, int]]:
+    """(length, key) of the rows in a span."""
+    return [(stop - start, key) for start, stop, key in rows if span[0] <= start < span[1]]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tenfold.adapters import BASE, Composition, compose
+from tenfold.adapters import BASE, Composition
 from tenfold.config import Config
 from tenfold.config.settings import TrainingSettings
 
@@ -72,20 +72,21 @@ def make(config: Config, rows: Mapping[str, int]) -> list[Stage]:
 
 
 def concurrent(config: Config, rows: Mapping[str, int]) -> Stage:
-    """One lane per task, each with its own adapter; with ``adapter: full`` one lane, the base on all tasks."""
+    """One lane per task, each with its own adapters; with ``adapter: full`` one lane, the base on all tasks."""
     trained = [task for task in config.tasks.values() if task.task.train]
-    if any(task.adapter_kind == "full" for task in trained):
+    if any(task.full for task in trained):
         feeds = tuple(Feed(task.name, BASE, rows[task.name], task.task.weight) for task in trained)
-        return Stage("full", (_lane(BASE_LEARNER, feeds, trained[0].training),))
+        return Stage("full", (_lane(BASE_LEARNER, (BASE_LEARNER,), feeds, trained[0].training),))
     lanes = [
-        _lane(task.name, (Feed(task.name, compose(task.name), rows[task.name]),), task.training) for task in trained
+        _lane(task.name, tuple(task.adapters), (Feed(task.name, task.composition, rows[task.name]),), task.training)
+        for task in trained
     ]
     return Stage("concurrent", tuple(lanes))
 
 
-def _lane(learner: str, feeds: tuple[Feed, ...], training: TrainingSettings) -> Lane:
+def _lane(name: str, learners: tuple[str, ...], feeds: tuple[Feed, ...], training: TrainingSettings) -> Lane:
     total = sum(feed.rows for feed in feeds)
-    return Lane(learner, (learner,), feeds, steps(training, total), training)
+    return Lane(name, learners, feeds, steps(training, total), training)
 
 
 def steps(training: TrainingSettings, rows: int) -> int:

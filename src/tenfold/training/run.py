@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from tenfold import runs, store
-from tenfold.adapters import Bank
+from torch import Tensor, nn
+
+from tenfold import plugins, runs, store
+from tenfold.adapters import Bank, copies
+from tenfold.adapters._base import Kind
+from tenfold.adapters.activations import directions
+from tenfold.adapters.targets import match
 from tenfold.base import Base
 from tenfold.base.layout import Row
-from tenfold.config import Config
+from tenfold.config import Config, ResolvedTask
+from tenfold.config.resolved import TaskAdapter
 from tenfold.errors import AdapterError, ConfigError, DataError
 from tenfold.evaluate import Result
 from tenfold.evaluate.preparation import prepare
@@ -46,7 +53,7 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, progre
     bank = Bank(runs.load_base(config, config.base_model, progress))
     with config.locating():
         rows, validation = _encode(tasks, bank.base, progress)
-        _install(config, bank)
+        _install(config, bank, rows, progress)
         stages = plan.make(config, {name: len(own) for name, own in rows.items()})
         _require_rows(stages, rows)
         for task in tasks:
@@ -68,31 +75,57 @@ def _encode(tasks: Sequence[Task], base: Base, progress: Progress) -> tuple[Rows
 
 def _tokens(task: Task, split: str, examples: Sequence[Example], base: Base, progress: Progress) -> list[Row]:
     try:
-        rows = [one.row for one in encode_all(examples, base.tokenizer, task.settings, progress)]
+        rows = [one.row for one in encode_all(examples, base.coding, task.settings, progress)]
         for number, row in enumerate(rows, 1):
-            require_room(base, f"row {number}", len(row.tokens), 0)
+            require_room(base, f"row {number}", max(len(row.tokens), len(row.source)), 0)
     except DataError as error:
         raise DataError(f"tasks.{task.name}: {split}: {error}") from None
     return rows
 
 
-def _install(config: Config, bank: Bank) -> None:
-    """A new adapter for each task, or the one that its ``adapter_path`` names."""
-    for name, task in config.tasks.items():
-        if task.task.adapter_path:
-            _bring(config, bank, name, task.task.adapter_path)
-        elif task.task.train and task.adapter_kind != runs.FULL:
-            bank.add(name, task.adapter_kind, task.adapter, seed=config.seed)
+def _install(config: Config, bank: Bank, rows: Rows, progress: Progress) -> None:
+    """New adapters for each task, or those that its ``adapter_path`` names."""
+    if bank.base.heads and any(not task.adapters for task in config.tasks.values()):
+        raise ConfigError("adapter: full given, but a base for classification can't be trained in full yet")
+    for task in config.tasks.values():
+        for name, own in task.adapters.items():
+            if path := task.adapter_paths.get(name):
+                _bring(bank, config.folder / path, task, name)
+            elif task.task.train:
+                modules = _own_modules(bank.base, task, config.seed) if name == next(iter(task.adapters)) else {}
+                found = _directions(config, bank.base, task, own, rows[task.name], progress)
+                bank.add(name, own.kind, own.settings, seed=config.seed, directions=found, copies=modules)
 
 
-def _bring(config: Config, bank: Bank, name: str, path: str) -> None:
-    if config.task(name).adapter_kind == runs.FULL:
-        raise ConfigError(f"tasks.{name}.adapter_path: with adapter full the base itself is trained, without adapters")
+def _directions(
+    config: Config, base: Base, task: ResolvedTask, own: TaskAdapter, rows: Sequence[Row], progress: Progress
+) -> dict[str, Tensor] | None:
+    """What a task's rows give the layers, for an adapter that begins with that."""
+    kind: Kind = plugins.find("tenfold.adapters", own.kind)
+    if not rows or not (count := kind.needs(own.settings)):
+        return None
+    layers = match(base.model, kind.targets(own.settings))
+    batch = task.training.micro_batch_size
     try:
-        given = config.task(name).adapter
-        store.load(bank, config.folder / path, name, training=given.model_dump() if given else {})
+        return directions(base, layers, rows, count, seed=config.seed, batch=batch, progress=progress)
     except AdapterError as error:
-        raise AdapterError(f"tasks.{name}.adapter_path: {error}") from None
+        raise AdapterError(f"tasks.{task.name}: {error}") from None
+
+
+def _own_modules(base: Base, task: ResolvedTask, seed: int) -> dict[str, nn.Module]:
+    """What a task's first adapter has for itself: heads of classification, and the modules that the task names."""
+    named = copies.new_copies(base, task.training.modules_to_save or ())
+    return {**(copies.new_heads(base, len(task.task.classes), seed) if base.heads else {}), **named}
+
+
+def _bring(bank: Bank, folder: Path, task: ResolvedTask, name: str) -> None:
+    own = task.adapters[name]
+    try:
+        store.load(bank, folder, name, training=own.settings.model_dump())
+    except AdapterError as error:
+        raise AdapterError(f"tasks.{task.name}.adapter_path: {error}") from None
+    if (kind := bank.get(name).kind) != own.kind:
+        raise AdapterError(f"tasks.{task.name}.adapter_path: {folder} is of kind {kind}, but {own.kind} is wanted")
 
 
 def _require_rows(stages: Sequence[Stage], rows: Mapping[str, list[Row]]) -> None:

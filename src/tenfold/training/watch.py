@@ -46,7 +46,7 @@ class Watch:
     """The hooks of one stage of a run.
 
     validation: rows by task. cards: by adapter, for those that are saved on the way. save_steps: None is
-    only at the end.
+    only at the end. save_epochs: keep the adapters, and a checkpoint, at the end of every epoch of theirs.
     """
 
     def __init__(
@@ -59,11 +59,12 @@ class Watch:
         progress: Progress,
         *,
         save_steps: int | None,
+        save_epochs: bool,
         logging_steps: int,
     ) -> None:
         self.run, self.stage, self.validation, self.cards = run, stage, validation, cards
         self.interrupt, self.progress = interrupt, progress
-        self.save_steps, self.logging_steps = save_steps, logging_steps
+        self.save_steps, self.save_epochs, self.logging_steps = save_steps, save_epochs, logging_steps
         self.best: dict[str, float] = {}
         self.lines = 0
         self.start = time.perf_counter()
@@ -80,8 +81,9 @@ class Watch:
         for lane in state.stage.lanes:
             if done <= lane.steps and (done % _interval(lane) == 0 or done == lane.steps):
                 self._validate(lane, done, state)
+        kept = self.save_epochs and self._keep_epochs(done, state)
         last = done == state.stage.steps or self.interrupt.wanted
-        if last or (self.save_steps and done % self.save_steps == 0):
+        if last or kept or (self.save_steps and done % self.save_steps == 0):
             checkpoints.save(self.run, self.stage, state, {"best": self.best, "lines": self.lines})
         return self.interrupt.wanted
 
@@ -101,12 +103,23 @@ class Watch:
         self.progress.note(f"{lane.name}: validation loss {loss:.4f} after step {done}{' (best)' if best else ''}")
         if best:
             self.best[lane.name] = loss
-            self._keep(lane.learners, state)
+            self._keep(lane.learners, state, "best")
 
-    def _keep(self, learners: Sequence[str], state: State) -> None:
+    def _keep_epochs(self, done: int, state: State) -> bool:
+        """Save what has come to the end of an epoch with this step; whether anything has."""
+        ended = [
+            (batches.lane, batches.whole_epochs(done))
+            for batches in state.batches
+            if done <= batches.lane.steps and batches.whole_epochs(done) > batches.whole_epochs(done - 1)
+        ]
+        for lane, epoch in ended:
+            self._keep(lane.learners, state, f"epoch-{epoch}")
+        return bool(ended)
+
+    def _keep(self, learners: Sequence[str], state: State, what: str) -> None:
         for name in learners:
             if name != BASE_LEARNER:
-                save(state.bank, name, self.run.path / "stages" / str(self.stage) / "best" / name, self.cards[name])
+                save(state.bank, name, self.run.path / "stages" / str(self.stage) / what / name, self.cards[name])
 
     def _write(self, record: dict[str, Any]) -> None:
         elapsed = round(time.perf_counter() - self.start, 3)

@@ -1,0 +1,142 @@
+"""A small T5 pretrained from nothing by denoising English and German, so that it knows both and translates neither.
+
+    python examples/translation/pretrain.py [--data FOLDER] [--out runs/tiny-t5] [--steps 6000] [--smoke]
+
+Half of the rows are single sentences, of which spans are hidden (Raffel et al. 2020, arXiv:1910.10683), half are
+pairs of sentences that say the same, in either order, with more of them hidden (translation language modelling,
+Conneau and Lample 2019, arXiv:1901.07291). The tokenizer is made of the same sentences. Writes a folder that
+`tenfold train examples/translation/translation.yaml` takes as its base.
+"""
+
+import argparse
+import gzip
+import json
+import random
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration, get_linear_schedule_with_warmup
+
+VOCABULARY = 6_000
+SENTINELS = 48
+SPECIAL = ["<pad>", "</s>", "<unk>", *(f"<extra_id_{i}>" for i in range(SENTINELS))]
+PAD, EOS, FIRST = 0, 1, 3  # the first sentinel's id
+HIDDEN = {"single": 0.25, "pair": 0.4}
+SPAN = 3.0  # mean length of what is hidden at a time
+Tokens = list[int]
+
+
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """English and German sentences that say the same."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return [(row["en"], row["de"]) for row in rows]
+
+
+def make_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
+    """Pieces by their probability (unigram), as SentencePiece has them for T5; puts </s> behind a text."""
+    core = Tokenizer(models.Unigram())
+    core.normalizer = normalizers.NFKC()
+    core.pre_tokenizer = pre_tokenizers.Metaspace()
+    core.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=size, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False)
+    core.train_from_iterator(texts, trainer)
+    core.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", EOS)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
+        extra_special_tokens=SPECIAL[FIRST:],
+    )  # fmt: skip
+
+
+def hide(tokens: Tokens, share: float, draw: random.Random) -> tuple[Tokens, Tokens]:
+    """Spans replaced by sentinels, and the sentinels with what they stand for."""
+    count = max(1, round(len(tokens) * share / SPAN))
+    starts = sorted(draw.sample(range(len(tokens)), min(count, len(tokens))))[:SENTINELS]
+    source: Tokens = []
+    target: Tokens = []
+    at = 0
+    for number, start in enumerate(start for i, start in enumerate(starts) if i == 0 or start > starts[i - 1]):
+        if start < at:
+            continue
+        length = min(max(1, round(draw.expovariate(1 / SPAN))), 8)
+        source += [*tokens[at:start], FIRST + number]
+        target += [FIRST + number, *tokens[start : start + length]]
+        at = start + length
+    return [*source, *tokens[at:], EOS], [*target, EOS]
+
+
+def rows(pairs: Sequence[tuple[Tokens, Tokens]], seed: int) -> Iterator[tuple[Tokens, Tokens]]:
+    """Rows without end: every pair as two single sentences and twice as a pair, over and over in new orders."""
+    draw = random.Random(seed)
+    while True:
+        for one, other in draw.sample(pairs, len(pairs)):
+            for text in (one, other):
+                yield hide(text, HIDDEN["single"], draw)
+            for both in ([*one, *other], [*other, *one]):
+                yield hide(both, HIDDEN["pair"], draw)
+
+
+def rectangle(lines: Sequence[Tokens], pad: int) -> torch.Tensor:
+    """(B, L) token ids, padded on the right."""
+    width = max(map(len, lines))
+    return torch.tensor([[*line, *[pad] * (width - len(line))] for line in lines])
+
+
+def train(model: T5ForConditionalGeneration, stream: Iterator[tuple[Tokens, Tokens]], steps: int, batch: int) -> None:
+    """Denoise for so many steps of so many rows, sorted by length within eight steps at a time."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01, fused=True)
+    schedule = get_linear_schedule_with_warmup(optimizer, steps // 20, steps)
+    start, done = time.perf_counter(), 0
+    while done < steps:
+        pool = sorted((next(stream) for _ in range(8 * batch)), key=lambda row: len(row[0]))
+        batches = [pool[i : i + batch] for i in range(0, len(pool), batch)]
+        random.Random(done).shuffle(batches)
+        for part in batches[: steps - done]:
+            source = rectangle([row[0] for row in part], PAD)
+            loss = model(
+                input_ids=source,
+                attention_mask=(source != PAD).long(),
+                labels=rectangle([row[1] for row in part], -100),
+            ).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            done += 1
+            if done % 200 == 0 or done == steps:
+                print(f"step {done}: loss {loss.item():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Read, make the tokenizer, train, save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("examples/data/multi30k"))
+    parser.add_argument("--out", type=Path, default=Path("runs/tiny-t5"))
+    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--smoke", action="store_true", help="a few steps of a smaller model, to see that it runs")
+    options = parser.parse_args()
+    pairs = read_pairs(options.data / "train.jsonl.gz")[: 300 if options.smoke else None]
+    tokenizer = make_tokenizer([text for pair in pairs for text in pair], 800 if options.smoke else VOCABULARY)
+    plain = [[t[:-1] for t in tokenizer(list(pair))["input_ids"]] for pair in pairs]
+    torch.manual_seed(0)
+    width, layers = (32, 1) if options.smoke else (192, 3)
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=width, d_kv=32, d_ff=3 * width, num_layers=layers, num_heads=width // 32,
+        dropout_rate=0.0, feed_forward_proj="gated-gelu", decoder_start_token_id=PAD, pad_token_id=PAD,
+        eos_token_id=EOS,
+    )  # fmt: skip
+    model = T5ForConditionalGeneration(config)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer):,} pieces")
+    stream = rows([(one, other) for one, other in plain if one and other], seed=0)
+    train(model, stream, 4 if options.smoke else options.steps, 8 if options.smoke else 64)
+    model.save_pretrained(options.out)
+    tokenizer.save_pretrained(options.out)
+    print(f"model: {options.out}")
+
+
+if __name__ == "__main__":
+    main()
