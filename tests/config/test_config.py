@@ -204,6 +204,15 @@ def test_a_dumped_config_is_the_same_from_anywhere(load, tmp_path):
     assert again.dump() == config.dump()
 
 
+def test_a_key_that_a_task_leaves_empty_is_not_dumped_as_its_own(load, tmp_path):
+    dumped = load(
+        "adapter: full\nsteps: 3\ntasks:\n  one: {path: rows.csv, prompt: '{a}', response: '{b}', steps: }\n"
+    ).dump()
+    assert "steps" not in yaml.safe_load(dumped)["tasks"]["one"]
+    (tmp_path / "again.yaml").write_text(dumped)
+    assert Config.load(tmp_path / "again.yaml").dump() == dumped
+
+
 def test_several_adapters_are_dumped_and_read_again(load, tmp_path):
     for kind in ("lora", "fff"):
         (tmp_path / f"old.{kind}").mkdir()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import tenfold
 from tenfold import training
 from tenfold.cli import application
+from tenfold.cli.stages import count_trainable
 from tenfold.config import Config
 from tenfold.errors import AdapterError, ConfigError, DataError, ModelError
 
@@ -122,6 +123,15 @@ def test_resumed_is_uninterrupted_bit_for_bit(project, monkeypatch):
     training.run(cut, resume=True)
     found, wanted = tensors(cut.output_dir), tensors(whole.run.folder.path)
     assert all(torch.equal(found[name][key], wanted[name][key]) for name in wanted for key in wanted[name])
+
+
+def test_the_dry_run_counts_what_is_trained(project, kind):
+    config = project(modules_to_save=["lm_head"] if kind in ("t5", "bart") else None)
+    run = training.run(config).run
+    bank = run.bank
+    assert {name: count_trainable(name, config, bank.base) for name in bank.adapters} == {
+        name: own.size for name, own in bank.adapters.items()
+    }
 
 
 def test_the_commands_know_them(project, tmp_path):

@@ -1,6 +1,7 @@
 """Modules that an adapter has in full and for itself: the heads of classification, and any that it names."""
 
 import copy
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,13 @@ def new_heads(base: Base, labels: int, seed: int) -> dict[str, nn.Module]:
 def new_copies(base: Base, names: Sequence[str]) -> dict[str, nn.Module]:
     """Copies of the modules that the names (suffixes or full dotted names) mean. Raises AdapterError for none."""
     return {name: _float(_copy(base.model.get_submodule(name))) for name in find(base, names)}
+
+
+def size(base: Base, labels: int, names: Sequence[str]) -> int:
+    """Parameters of the heads with so many classes and of copies of these modules, without building any."""
+    heads = _shapes_of(_skeleton(base, labels), base.heads) if base.heads else {}
+    shapes = [*heads.values(), *_shapes_of(base.model, find(base, names)).values()]
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def find(base: Base, names: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from tenfold import runs, tasks
-from tenfold.adapters import sizes
+from tenfold.adapters import copies, sizes
 from tenfold.base import Base
 from tenfold.cli import memory
 from tenfold.cli.report import make_table
@@ -51,8 +51,10 @@ def count_trainable(learner: str, config: Config, base: Base) -> int:
     """Trainable parameters of a learner, without building it. Raises AdapterError for a target that is not there."""
     if learner == BASE_LEARNER:
         return sum(parameter.numel() for parameter in base.model.parameters())
-    own = config.owners[learner].adapters[learner]
-    return sizes.total(base.model, {own.kind: own.settings})
+    task = config.owners[learner]
+    own, named = task.adapters[learner], task.training.modules_to_save or ()
+    modules = copies.size(base, len(task.task.classes), named) if learner == next(iter(task.adapters)) else 0
+    return sizes.total(base.model, {own.kind: own.settings}) + modules
 
 
 def describe_memory(stage: Stage, config: Config, base: Base, lengths: Lengths) -> str:

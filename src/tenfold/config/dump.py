@@ -37,13 +37,13 @@ def to_yaml(resolved: Resolved, given: dict[str, Any], folder: Path) -> str:
 
 
 def _task(resolved: Resolved, name: str, given: dict[str, Any], folder: Path) -> dict[str, Any]:
-    task = resolved.tasks[name]
+    task, said = resolved.tasks[name], {key for key, value in given.items() if value is not None}
     settings = task.task.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    training = task.training.model_dump(mode="json", include=set(given), exclude_none=True)
+    training = task.training.model_dump(mode="json", include=said, exclude_none=True)
     kinds = {"adapter": given["adapter"]} if given.get("adapter") else {}
     found = {**files.absolute(settings, folder), **kinds, **training}
     for own in task.adapters.values():
-        found |= own.settings.model_dump(mode="json", include=set(given), exclude_none=True)
+        found |= own.settings.model_dump(mode="json", include=said, exclude_none=True)
     return found
 
 
