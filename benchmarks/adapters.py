@@ -41,7 +41,7 @@ from tenfold.training.loop import State
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora": ("lora", {"lora_r": 16, "lora_alpha": 32}),
-    "lora, pissa": ("lora", {"lora_r": 16, "lora_alpha": 32, "peft_init_lora_weights": "pissa"}),
+    "lora, pissa": ("lora", {"lora_r": 16, "lora_alpha": 32, "peft_init_lora_weights": "pissa_niter_4"}),
     "dora": ("dora", {"lora_alpha": 32}),
     "ia3": ("ia3", {}),
     "fff": ("fff", {}),
@@ -173,7 +173,7 @@ class Peer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         seconds = time.perf_counter() - start
-        self.losses.append(float(loss))
+        self.losses.append(float(loss.detach()))
         return seconds
 
 

@@ -97,6 +97,30 @@ def test_dora_follows_its_parameters_when_they_change_in_place():
     assert torch.equal(plain_logits(bank, ids, "a"), first)
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_dora_follows_an_optimizer_that_leaves_no_trace(fused):
+    """torch's fused AdamW does not count up the versions of what it changes."""
+    bank, ids = Bank(tiny_base()), some_ids()
+    bank.add("a", "dora", plugins.find("tenfold.adapters", "dora").Config())
+    fill(bank.parameters("a").values(), spread=0.2)
+    parameters = [p.requires_grad_() for p in bank.parameters("a").values()]
+    optimizer = torch.optim.AdamW(parameters, lr=0.05, fused=fused)
+    for _ in range(2):
+        plain_logits(bank, ids, "a")
+        with bank.use(Frame([Segment(0, ids.numel(), compose("a"))], training=True)):
+            bank.base.model(input_ids=ids).logits.square().sum().backward()
+        optimizer.step()
+    fresh = Bank(tiny_base())
+    fresh.add("a", "dora", bank.get("a").config)
+    with torch.no_grad():
+        for parameter, value in zip(fresh.parameters("a").values(), parameters, strict=True):
+            parameter.copy_(value)
+    wanted = plain_logits(fresh, ids, "a")
+    torch.testing.assert_close(plain_logits(bank, ids, "a"), wanted)
+    with bank.use(Frame([Segment(0, ids.numel(), compose("a"))], training=True)):
+        torch.testing.assert_close(bank.base.model(input_ids=ids).logits.detach(), wanted)
+
+
 @pytest.mark.parametrize("kind", plugins.names("tenfold.adapters"))
 def test_what_was_evaluated_trains_on(kind):
     bank, ids = Bank(tiny_base()), some_ids()

@@ -97,7 +97,11 @@ class Adapter(Contract):
         return merged.to(weight.dtype), bias
 
     def _factor(self, frozen: nn.Module) -> Tensor:
-        """m / ||W + s B A|| (D_out,); the norm is kept until A or B change."""
+        """m / ||W + s B A|| (D_out,). While A and B train the norm is taken anew in every pass, for some optimizers
+        change them without a trace; else it is kept until they change."""
+        if torch.is_grad_enabled() and (self.a.requires_grad or self.b.requires_grad):
+            self._known = None
+            return self.m / self._norm(_weight(frozen))
         state = (self.a._version, self.a.data_ptr(), self.b._version, self.b.data_ptr())
         if self._known is None or self._known[0] != state:
             self._known = state, self._norm(_weight(frozen))
