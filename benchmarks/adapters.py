@@ -195,11 +195,7 @@ def inference(config: Config, bank: Bank, options: argparse.Namespace) -> dict[s
 
 def kinds(table: dict[str, dict[str, Any]], times: mixed.Times) -> list[dict[str, Any]]:
     """A line for each kind, each time beside LoRA's of the same round."""
-    lines = [
-        *table.values(),
-        {"kind": ALL, "size": "", "parameters": ""},
-        {"kind": "base", "size": "", "parameters": 0},
-    ]
+    lines = [*table.values(), {"kind": ALL}, {"kind": "base"}]
     return [{**line, **_times(str(line["kind"]), times)} for line in lines]
 
 
