@@ -23,6 +23,7 @@ from tenfold.adapters.lora import Config
 from tenfold.adapters.merging import merged
 from tenfold.base.families import AUTO
 from tenfold.base.probe import settle
+from tenfold.base.quantize import Quantization, quantize
 from tenfold.errors import AdapterError, DataError
 from tenfold.generate import Engine, Request, Sampling, score
 from tenfold.generate.classify import classify
@@ -232,3 +233,24 @@ def test_merged_it_is_a_model_of_its_own(kind, tmp_path):
         assert alone.config.id2label == {0: "no", 1: "maybe", 2: "yes"}
         assert bank.base.model.config.num_labels == 2
     assert all(torch.equal(value, pristine[key]) for key, value in bank.base.model.state_dict().items())
+
+
+@pytest.mark.parametrize("how", [Quantization("nf4"), Quantization("int8")], ids=str)
+@pytest.mark.parametrize("kind", ["bert", "t5", "bart"])
+def test_on_a_base_in_few_bits(kind, how, tmp_path):
+    bank = other_bank(kind, a=3, b=2)
+    rows = {name: some_texts(bank.base.family, 2, seed=i) for i, name in enumerate("ab")}
+    plain = [one.logprob for one in score(bank, [(row, compose(n)) for n, own in rows.items() for row in own])]
+    for name in "ab":
+        save(bank, name, tmp_path / name, card.describe(bank.base))
+    few = other_bank(kind)
+    quantize(few.base.model, how, "cpu", few.base.heads)
+    few.base.quantization = how
+    for name in "ab":
+        load(few, tmp_path / name)
+    found = [one.logprob for one in score(few, [(row, compose(n)) for n, own in rows.items() for row in own])]
+    assert found != plain
+    assert torch.corrcoef(torch.tensor([found, plain]))[0, 1] > 0.9
+    alone = {name: train_pass(few, **{name: own})[0] for name, own in rows.items()}
+    assert train_pass(few, **rows) == pytest.approx(list(alone.values()), rel=1e-4)
+    assert all(p.grad.isfinite().all() for p in few.parameters("a").values())

@@ -48,12 +48,15 @@ def quantize(
 ) -> None:
     """Replace the linear layers in place, one after the other, by quantised ones on the device.
 
-    Their names stay. Those in the modules ``without`` stay floats, and with nf4 those whose width is no multiple of 32.
+    Their names stay. Those in the modules ``without`` and those that the model wants in float32 (T5's ``wo``)
+    stay floats, and with nf4 those whose width is no multiple of 32.
     Raises MissingExtraError where bitsandbytes is not installed.
     """
     package, head = _bitsandbytes(), model.get_output_embeddings()
+    floats = set(model._keep_in_fp32_modules or ())
+    kept = [name for name, _ in model.named_modules() if name.rpartition(".")[2] in floats]
     for name, module in list(model.named_modules()):
-        weight = None if module is head or within(name, without) else plain_weight(module)
+        weight = None if module is head or within(name, (*without, *kept)) else plain_weight(module)
         if weight is not None and (how.kind == "int8" or _block(weight)):
             layer = (_nf4 if how.kind == "nf4" else _int8)(package, weight, how)
             if module.bias is not None:
