@@ -18,7 +18,8 @@ from others import (
 from peer import close, fill
 from tiny import tiny_other
 
-from tenfold.adapters import BASE, Bank, compose
+from tenfold import plugins
+from tenfold.adapters import BASE, Bank, compose, copies
 from tenfold.adapters.lora import Config
 from tenfold.adapters.merging import merged
 from tenfold.base.families import AUTO
@@ -254,3 +255,25 @@ def test_on_a_base_in_few_bits(kind, how, tmp_path):
     alone = {name: train_pass(few, **{name: own})[0] for name, own in rows.items()}
     assert train_pass(few, **rows) == pytest.approx(list(alone.values()), rel=1e-4)
     assert all(p.grad.isfinite().all() for p in few.parameters("a").values())
+
+
+@pytest.mark.parametrize("kind", [*CLASSIFIERS, *PAIRS])
+def test_every_kind_of_adapter_beside_all_others_is_what_it_is_alone(kind):
+    bank, rows = other_bank(kind), {}
+    for seed, name in enumerate(plugins.names("tenfold.adapters")):
+        module = plugins.find("tenfold.adapters", name)
+        if name == "bottleneck" and kind in ("bert", "roberta", "bart"):  # their MLPs are no modules of their own
+            with pytest.raises(AdapterError, match="has no MLP that is a module of its own"):
+                bank.add(name, name, module.Config())
+            continue
+        own = copies.new_heads(bank.base, seed + 2, seed) if bank.base.heads else {}
+        bank.add(name, name, module.Config(), seed=seed, copies=own)
+        with torch.no_grad():
+            for parameter in bank.parameters(name).values():
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)) * 0.1)
+        rows[name] = some_texts(bank.base.family, 2, count=3, seed=seed)
+    alone = {name: (*train_pass(bank, **{name: own}), take_gradients(bank, name)) for name, own in rows.items()}
+    for (name, (loss, gradients)), found in zip(alone.items(), train_pass(bank, **rows), strict=True):
+        assert found == pytest.approx(loss, rel=1e-4)
+        for key, gradient in take_gradients(bank, name).items():
+            close(gradient, gradients[key], 1e-4)

@@ -22,7 +22,18 @@ TRAINING = ()
 BUDGET = "fff_intermediate_size"
 EPS = 1e-6
 SPREAD = 0.02
-INPUTS = ("up_proj", "c_fc", "fc1", "fc_in", "dense_h_to_4h", "gate_up_proj")
+INPUTS = (
+    "up_proj",
+    "c_fc",
+    "fc1",
+    "fc_in",
+    "dense_h_to_4h",
+    "gate_up_proj",
+    "wi",
+    "wi_1",
+    "intermediate.dense",
+    "lin1",
+)
 """What models call the projection into their MLP."""
 
 

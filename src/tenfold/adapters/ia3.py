@@ -18,8 +18,20 @@ from tenfold.errors import AdapterError
 PEFT_TYPE = "IA3"
 TRAINING = ()
 BUDGET: str | None = None
-KEYS_AND_VALUES = ("k_proj", "v_proj", "query_key_value", "c_attn", "qkv_proj")
-OUTPUTS = ("down_proj", "mlp.c_proj", "dense_4h_to_h", "fc2", "fc_out")
+KEYS_AND_VALUES = (
+    "k_proj",
+    "v_proj",
+    "query_key_value",
+    "c_attn",
+    "qkv_proj",
+    "k",
+    "v",
+    "key",
+    "value",
+    "k_lin",
+    "v_lin",
+)
+OUTPUTS = ("down_proj", "mlp.c_proj", "dense_4h_to_h", "fc2", "fc_out", "wo", "output.dense", "lin2")
 """What models call the MLP's last layer."""
 
 
