@@ -277,3 +277,24 @@ def test_every_kind_of_adapter_beside_all_others_is_what_it_is_alone(kind):
         assert found == pytest.approx(loss, rel=1e-4)
         for key, gradient in take_gradients(bank, name).items():
             close(gradient, gradients[key], 1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bert", "t5"])
+def test_rows_of_like_length_run_together_and_count_as_before(kind, monkeypatch):
+    bank = other_bank(kind, a=3, b=2)
+    rows = {name: some_texts(bank.base.family, 2, count=9, seed=i) for i, name in enumerate("ab")}
+    found = {}
+    for overhead in (0, 20, 10**9):
+        monkeypatch.setattr(passes, "PASS", {True: overhead})
+        losses = train_pass(bank, **rows)
+        parts = [passes.Part(i, compose(name), own, 1.0) for i, (name, own) in enumerate(rows.items())]
+        cut = passes.rectangles(parts, overhead)
+        assert sorted(row.key for some in cut for part in some for row in part.rows) == sorted([*range(9)] * 2)
+        found[len(cut)] = losses, {name: take_gradients(bank, name) for name in "ab"}
+    assert len(found) == 3
+    wanted, theirs_ = found[1]
+    for losses, gradients in found.values():
+        assert losses == pytest.approx(wanted, rel=1e-5)
+        for name in "ab":
+            for key, gradient in gradients[name].items():
+                close(gradient, theirs_[name][key], 1e-4)
