@@ -11,6 +11,7 @@ from tenfold.adapters import BASE, Bank, compose, copies
 from tenfold.adapters.lora import Config
 from tenfold.adapters.merging import merged
 from tenfold.base.layout import Row
+from tenfold.base.quantize import Quantization, quantize
 from tenfold.errors import AdapterError
 from tenfold.generate import Engine, Request, score
 from tenfold.store import card, load, save
@@ -118,3 +119,14 @@ def test_tied_weights_are_not_merged_apart():
         merged(bank, "a"),
     ):
         pass
+
+
+def test_beside_a_base_in_few_bits_what_stays_floats_can_be_copied():
+    bank = Bank(tiny_base(tie_word_embeddings=False))
+    bank.base.quantization = Quantization("nf4")
+    quantize(bank.base.model, bank.base.quantization, "cpu")
+    bank.add("a", "lora", Config(), copies=copies.new_copies(bank.base, ["lm_head", "norm"]))
+    rows = some_rows(9, 5)
+    assert score(bank, [(row, compose("a")) for row in rows]) == score(bank, [(row, BASE) for row in rows])
+    with pytest.raises(AdapterError, match=r"modules_to_save: model.layers.0.mlp is held in nf4 double; only floats"):
+        copies.new_copies(bank.base, ["mlp"])

@@ -34,7 +34,13 @@ def new_heads(base: Base, labels: int, seed: int) -> dict[str, nn.Module]:
 
 
 def new_copies(base: Base, names: Sequence[str]) -> dict[str, nn.Module]:
-    """Copies of the modules that the names (suffixes or full dotted names) mean. Raises AdapterError for none."""
+    """Copies of the modules that the names (suffixes or full dotted names) mean.
+
+    Raises AdapterError for a name that means none, and for a module that the base holds in few bits.
+    """
+    for name in find(base, names):
+        if not all(p.is_floating_point() for p in base.model.get_submodule(name).parameters()):
+            raise AdapterError(f"modules_to_save: {name} is held in {base.quantization}; only floats can be copied")
     return {name: _float(_copy(base.model.get_submodule(name))) for name in find(base, names)}
 
 

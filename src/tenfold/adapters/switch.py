@@ -52,10 +52,13 @@ class Switch:
         return None if x is None else forward(x, *args, **kwargs)
 
     def _copied(self, copy: nn.Module, x: Tensor | None, args: Any, kwargs: Any) -> Tensor | None:
-        """Through a copy, in its own float type; what comes out is of the frozen module's."""
+        """Through a copy, in its own float type; what comes out is of the type that came in (of tokens: the base's)."""
+        if x is None:
+            return None
         own, frozen = (next(module.parameters()).dtype for module in (copy, self.module))
-        out = self._run(copy, x.to(own) if x is not None and x.is_floating_point() else x, args, kwargs)
-        return None if out is None else out.to(frozen)
+        floats = x.is_floating_point()
+        out = copy(x.to(own) if floats else x, *args, **kwargs)
+        return out.to(x.dtype if floats else frozen)  # type: ignore[no-any-return]
 
 
 def _cut(x: Tensor, along: int, start: int, stop: int) -> Tensor | None:
