@@ -1,6 +1,6 @@
 """A small T5 pretrained from nothing by denoising English and German, so that it knows both and translates neither.
 
-    python examples/translation/pretrain.py [--data FOLDER] [--out runs/tiny-t5] [--steps 6000] [--smoke]
+    python examples/translation/pretrain.py [--data FOLDER] [--out runs/tiny-t5] [--steps 2500] [--smoke]
 
 Half of the rows are single sentences, of which spans are hidden (Raffel et al. 2020, arXiv:1910.10683), half are
 pairs of sentences that say the same, in either order, with more of them hidden (translation language modelling,
@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ def train(model: T5ForConditionalGeneration, stream: Iterator[tuple[Tokens, Toke
     """Denoise for so many steps of so many rows, sorted by length within eight steps at a time."""
     optimizer = torch.optim.AdamW(groups(model), weight_decay=0.01, fused=True)
     schedule = get_linear_schedule_with_warmup(optimizer, steps // 20, steps)
-    start, done = time.perf_counter(), 0
+    start, done, losses = time.perf_counter(), 0, []
     while done < steps:
         pool = sorted((next(stream) for _ in range(8 * batch)), key=lambda row: len(row[0]))
         batches = [pool[i : i + batch] for i in range(0, len(pool), batch)]
@@ -116,8 +117,10 @@ def train(model: T5ForConditionalGeneration, stream: Iterator[tuple[Tokens, Toke
             schedule.step()
             optimizer.zero_grad()
             done += 1
+            losses.append(loss.item())
             if done % 200 == 0 or done == steps:
-                print(f"step {done}: loss {loss.item():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
+                print(f"step {done}: loss {mean(losses):.3f}, {time.perf_counter() - start:.0f} s", flush=True)
+                losses.clear()
 
 
 def main() -> None:
@@ -125,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("examples/data/multi30k"))
     parser.add_argument("--out", type=Path, default=Path("runs/tiny-t5"))
-    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--steps", type=int, default=2_500)
     parser.add_argument("--smoke", action="store_true", help="a few steps of a smaller model, to see that it runs")
     options = parser.parse_args()
     pairs = read_pairs(options.data / "train.jsonl.gz")[: 300 if options.smoke else None]
