@@ -11,6 +11,7 @@ from tenfold.adapters.composition import compose
 from tenfold.adapters.lora import Config
 from tenfold.base.model import Base
 from tenfold.errors import AdapterError, ConfigError, DataError
+from tenfold.evaluate.cases import BEFORE, case_folder
 from tenfold.evaluate.evaluation import Item, evaluate
 from tenfold.evaluate.preparation import choose_metrics, find_options, prepare
 from tenfold.evaluate.results import read_results
@@ -198,3 +199,27 @@ def test_mistakes_are_named_before_anything_runs(bank, tmp_path):
         DataError, match=r"tasks\.sums: row 2 of 'eval' has 302 tokens, tiny has 256 positions; set seq"
     ):
         evaluate(bank, [Item(make_task(tmp_path, rows=[ROWS[0], {"q": "x" * 299, "a": "1"}]), "eval")])
+
+
+def test_each_stage_keeps_its_own_cases_beside_one_list_of_results(bank, tmp_path):
+    task = make_task(tmp_path, metrics=["loss"])
+    sets = evaluate(bank, both_ways(task))
+    for stage in (BEFORE, 0, 1, None):
+        save(tmp_path / "run", sets[:1] if stage == BEFORE else sets, stage=stage, seed=2)
+    kept = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*.jsonl"))
+    assert kept == [
+        "cases/sums.base.jsonl", "cases/sums.sums.jsonl",
+        "stages/0/cases/sums.base.jsonl", "stages/0/cases/sums.sums.jsonl",
+        "stages/1/cases/sums.base.jsonl", "stages/1/cases/sums.sums.jsonl",
+        "stages/before/cases/sums.base.jsonl",
+    ]  # fmt: skip
+    assert {path.parent for path in (tmp_path / "run").rglob("*.jsonl")} == {
+        case_folder(tmp_path / "run", stage) for stage in (BEFORE, 0, 1, None)
+    }
+    results = read_results(tmp_path / "run" / "results.json")
+    assert [(one.stage, one.adapter) for one in results] == [
+        (-1, "base"), (0, "base"), (0, "sums"), (1, "base"), (1, "sums"), (None, "base"), (None, "sums"),
+    ]  # fmt: skip
+    whole = sum(parameter.numel() for parameter in bank.base.model.parameters())
+    own = sum(parameter.numel() for parameter in bank.parameters("sums").values())
+    assert [one.parameters for one in results[:3]] == [{"base": whole}, {"base": whole}, {"base": whole, "sums": own}]

@@ -9,6 +9,9 @@ from typing import Any
 from tenfold.errors import RunError
 from tenfold.store.atomic import write
 
+BEFORE = -1
+"""The stage of what is measured before any training."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -33,6 +36,13 @@ class Case:
     extracted: Any = None
     correct: bool | None = None
     scores: dict[str, float] = field(default_factory=dict)
+
+
+def case_folder(run: pathlib.Path, stage: int | None = None) -> pathlib.Path:
+    """Where a run keeps its cases: those of its end, of after a stage, or (``BEFORE``) of before the first."""
+    if stage is None:
+        return run / "cases"
+    return run / "stages" / ("before" if stage == BEFORE else str(stage)) / "cases"
 
 
 def case_file(folder: pathlib.Path, task: str, adapter: str) -> pathlib.Path:

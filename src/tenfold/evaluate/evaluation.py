@@ -29,7 +29,7 @@ class Item(NamedTuple):
 @dataclass(frozen=True)
 class CaseSet:
     """The cases of one item, judged by every metric. seconds: its share of the time that all took,
-    by tokens, since rows of all items run in the same batches."""
+    by tokens, since rows of all items run in the same batches. parameters: of the base and of each active adapter."""
 
     task: str
     split: str
@@ -38,6 +38,7 @@ class CaseSet:
     measures: list[Measure]
     cases: list[Case]
     seconds: float
+    parameters: dict[str, int]
 
 
 def evaluate(bank: Bank, items: Sequence[Item], *, progress: Progress = SILENT) -> list[CaseSet]:
@@ -68,7 +69,14 @@ def _case_set(bank: Bank, item: Item, prepared: Prepared, marks: list[Mark], ans
     return CaseSet(
         *(item.task.name, item.split, item.adapter, item.composition, prepared.measures, cases),
         seconds=answers.seconds(marks),
+        parameters=count_parameters(bank, item.composition),
     )
+
+
+def count_parameters(bank: Bank, composition: Composition) -> dict[str, int]:
+    """How many the base has, and each adapter of a composition."""
+    whole = sum(parameter.numel() for parameter in bank.base.model.parameters())
+    return {BASE_LABEL: whole} | {name: bank.get(name).size for name, _ in composition}
 
 
 def _case(bank: Bank, prepared: Prepared, number: int, mark: Mark, answers: Answers) -> Case:

@@ -19,8 +19,9 @@ FLOATS = ("low", "high")
 class Result:
     """One metric of one task's split under one composition.
 
-    stage: the training stage after which it was measured, from 0; None for the run's end. seed: the
-    run's. low, high: 95% interval, nan where there is none. comparison: with the base, on the same cases.
+    stage: the training stage after which it was measured, from 0; -1 before any training, None for the run's end.
+    seed: the run's. low, high: 95% interval, nan where there is none. comparison: with the base, on the same cases.
+    parameters: of the base and of each adapter that was active.
     """
 
     task: str
@@ -37,6 +38,7 @@ class Result:
     higher_is_better: bool = True
     seconds: float | None = None
     comparison: Comparison | None = None
+    parameters: dict[str, int] | None = None
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from tenfold.evaluate.cases import case_file, read_cases, write_cases
+from tenfold.evaluate.cases import case_file, case_folder, read_cases, write_cases
 from tenfold.evaluate.evaluation import BASE_LABEL, CaseSet
 from tenfold.evaluate.metrics import Measure
 from tenfold.evaluate.results import Result, merge_results, read_results, write_results
@@ -22,12 +22,16 @@ def summarise(sets: Sequence[CaseSet], *, stage: int | None = None, seed: int = 
 
 
 def save(folder: pathlib.Path, sets: Sequence[CaseSet], *, stage: int | None = None, seed: int = 0) -> list[Result]:
-    """Keep every case in ``cases/`` and the results in ``results.json`` of a run folder; what was there
-    for other splits, adapters and metrics stays. Returns the new results."""
+    """Keep every case in a run folder and the results in its ``results.json``; what was there for other splits,
+    adapters and metrics stays. Returns the new results.
+
+    stage: None for the run's end (``cases/``), the number of the stage after which was measured (``stages/N/cases/``),
+    or ``BEFORE`` any training (``stages/before/cases/``).
+    """
     results = summarise(sets, stage=stage, seed=seed)
     for task, adapter in dict.fromkeys((one.task, one.adapter) for one in sets):
         own = [one for one in sets if (one.task, one.adapter) == (task, adapter)]
-        path = case_file(folder / "cases", task, adapter)
+        path = case_file(case_folder(folder, stage), task, adapter)
         splits = {one.split for one in own}
         kept = [case for case in read_cases(path) if case.split not in splits] if path.exists() else []
         write_cases(path, [*kept, *(case for one in own for case in one.cases)])
@@ -90,6 +94,7 @@ def _result(one: CaseSet, measure: Measure, base: CaseSet | None, stage: int | N
         n=found.n,
         higher_is_better=measure.higher_is_better,
         seconds=round(one.seconds, 3),
+        parameters=one.parameters,
         comparison=_comparison(one, measure, base) if base and base is not one else None,
     )
 
