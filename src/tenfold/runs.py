@@ -70,6 +70,7 @@ class Run:
         others = {name: self.composition(name) for name in adapters or ()}
         items = measure_items(self.bank, chosen, compositions(self.config, self.bank), others or None)
         sets = evaluate.evaluate(self.bank, items, progress=progress)
+        sets = evaluate.measure_drift(self.bank, items, sets, read_texts(self.config), progress=progress)
         if self.folder.base.is_dir():
             sets = self._before(sets) + as_full(sets)
         return evaluate.save(self.folder.path, sets, seed=self.config.seed)
@@ -180,6 +181,11 @@ def load_tasks(config: Config, names: Sequence[str] | None = None) -> list[Task]
     """Tasks of a config with their rows; errors say where in the config the key stands."""
     with config.locating():
         return [tasks.load(name, config.task(name).task, config.folder) for name in names or config.tasks]
+
+
+def read_texts(config: Config) -> list[str]:
+    """The general text on which every adapter is measured."""
+    return evaluate.read_texts(Path(config.general_text) if config.general_text else None)
 
 
 def compositions(config: Config, bank: Bank) -> dict[str, Composition]:
