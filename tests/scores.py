@@ -28,8 +28,9 @@ def write_run(folder, stages, trained, seed=0, **more):
     """stages: by number, by task, how many of 20 were right. trained: for each stage the tasks that it trains."""
     lanes = [[{"learners": [t], "feeds": [{"task": t}]} for t in tasks] for tasks in trained]
     plan = [{"name": f"stage of {' '.join(tasks)}", "lanes": own} for tasks, own in zip(trained, lanes, strict=True)]
+    sizes = [1010 + 10 * number for number in range(len(trained))]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plan.json").write_text(json.dumps({"stages": plan}))
+    (folder / "plan.json").write_text(json.dumps({"stages": plan, "parameters": sizes}))
     for stage, scores in stages.items():
         save(folder, [case_set(task, share(right), **more) for task, right in scores.items()], stage=stage, seed=seed)
     return folder

@@ -69,8 +69,7 @@ class Run:
         chosen = self.tasks(names)
         others = {name: self.composition(name) for name in adapters or ()}
         items = measure_items(self.bank, chosen, compositions(self.config, self.bank), others or None)
-        sets = evaluate.evaluate(self.bank, items, progress=progress)
-        sets = evaluate.measure_drift(self.bank, items, sets, read_texts(self.config), progress=progress)
+        sets = measure(self.bank, items, self.config, progress)
         if self.folder.base.is_dir():
             sets = self._before(sets) + as_full(sets)
         return evaluate.save(self.folder.path, sets, seed=self.config.seed)
@@ -183,8 +182,15 @@ def load_tasks(config: Config, names: Sequence[str] | None = None) -> list[Task]
         return [tasks.load(name, config.task(name).task, config.folder) for name in names or config.tasks]
 
 
+def measure(bank: Bank, items: Sequence[Item], config: Config, progress: Progress = SILENT) -> list[CaseSet]:
+    """The judged cases of every item, and what its composition does to the base beyond its task."""
+    sets = evaluate.evaluate(bank, items, progress=progress)
+    tasks = {item.task.name: item.task for item in items}
+    return evaluate.measure_drift(bank, sets, tasks.values(), read_texts(config), progress=progress)
+
+
 def read_texts(config: Config) -> list[str]:
-    """The general text on which every adapter is measured."""
+    """The general text on which every adapter is measured. Raises DataError."""
     return evaluate.read_texts(Path(config.general_text) if config.general_text else None)
 
 

@@ -18,7 +18,7 @@ TEXTS = ["The kettle whistles.", "Owls hear well", "A map leaves out more than i
 
 def measured(bank, task, texts=TEXTS):
     items = both_ways(task)
-    return measure_drift(bank, items, evaluate(bank, items), texts)
+    return measure_drift(bank, evaluate(bank, items), [task], texts)
 
 
 def plain_logprobs(bank, tokens, composition=()):
@@ -76,7 +76,7 @@ def test_a_large_set_is_sampled_evenly(bank, tmp_path):
     rows = [{"q": f"{number}", "a": "1"} for number in range(2 * MOST)]
     task = make_task(tmp_path, rows=rows, metrics=["loss"])
     items = [Item(task, "eval", "sums", compose("sums"))]
-    one, _ = measure_drift(bank, items, evaluate(bank, items), TEXTS)
+    one, _ = measure_drift(bank, evaluate(bank, items), [task], TEXTS)
     assert [case.index for case in one.cases if case.kl is not None] == [*range(0, 2 * MOST, 2)]
 
 

@@ -10,7 +10,7 @@ from scores import case_set, share, write_run
 from tenfold.errors import RunError
 from tenfold.evaluate import keep_transfer, measure_transfer, read_results, save
 from tenfold.evaluate.cases import case_file, case_folder
-from tenfold.evaluate.matrix import Matrix, Term, build, first_trained, parameters, summaries
+from tenfold.evaluate.matrix import Matrix, Term, build, first_trained, summaries
 from tenfold.evaluate.results import Result
 from tenfold.evaluate.transfer import seed_folders
 from tenfold.statistics import Estimate, average, compare, mean_rows
@@ -53,8 +53,17 @@ def values(matrix, first):
     return {name: np.mean([term.value for term in terms]) for name, terms in summaries(matrix, first).items()}
 
 
+def shown(matrix):
+    return {stage: [one.value for one in row.values()] for stage, row in matrix.cells.items()}
+
+
+def own_of(matrices):
+    (found,) = (matrix for matrix in matrices if matrix.composition == "own")
+    return found
+
+
 def test_summaries_are_those_of_the_papers():
-    (matrix,) = build(table(SCORES))
+    matrix = own_of(build(table(SCORES)))
     assert (matrix.composition, matrix.last, matrix.columns) == ("own", 2, [(t, "eval") for t in "abc"])
     found = values(matrix, {"a": 0, "b": 1, "c": 2})
     assert found == pytest.approx({
@@ -66,20 +75,20 @@ def test_summaries_are_those_of_the_papers():
 
 
 def test_forgetting_looks_back_to_the_best_stage_and_backward_transfer_to_the_first():
-    (matrix,) = build(table({0: {"a": 10}, 1: {"a": 17}, 2: {"a": 12}}))
+    matrix = own_of(build(table({0: {"a": 10}, 1: {"a": 17}, 2: {"a": 12}})))
     assert values(matrix, {"a": 0}) == pytest.approx({"average": 0.6, "backward transfer": 0.1, "forgetting": 0.25})
 
 
 def test_a_loss_that_falls_is_a_gain():
     scores = {-1: {"a": 60, "b": 80}, 0: {"a": 30, "b": 60}, 1: {"a": 40, "b": 20}}
-    (matrix,) = build(table(scores, metric="loss", higher=False))
+    matrix = own_of(build(table(scores, metric="loss", higher=False)))
     assert values(matrix, {"a": 0, "b": 1}) == pytest.approx(
         {"average": 1.5, "backward transfer": -0.5, "forward transfer": 1.0, "forgetting": 0.5}
     )
 
 
 def test_a_joint_stage_after_the_last_task_counts_as_later_learning():
-    (matrix,) = build(table({0: {"a": 10, "b": 0}, 1: {"a": 8, "b": 12}, 2: {"a": 10, "b": 16}}))
+    matrix = own_of(build(table({0: {"a": 10, "b": 0}, 1: {"a": 8, "b": 12}, 2: {"a": 10, "b": 16}})))
     plan = [
         {"lanes": [{"learners": ["a"], "feeds": [{"task": "a"}]}]},
         {"lanes": [{"learners": ["b"], "feeds": [{"task": "b"}]}]},
@@ -93,32 +102,45 @@ def test_a_joint_stage_after_the_last_task_counts_as_later_learning():
 def test_before_its_adapter_is_there_the_base_answers():
     base = table({-1: {"a": 2, "b": 4}, 0: {"a": 2, "b": 4}, 1: {"a": 2, "b": 4}}, adapter="base")
     own = [cell("a", 0, 0.8), cell("a", 1, 0.8), cell("b", 1, 0.9)]
-    plain, matrix = build([*base, *own])
-    assert (plain.composition, matrix.composition) == ("base", "own")
-    assert {stage: [c.value for c in row.values()] for stage, row in matrix.cells.items()} == {
-        -1: [0.1, 0.2], 0: [0.8, 0.2], 1: [0.8, 0.9],
+    found = {matrix.composition: matrix for matrix in build([*base, *own])}
+    assert set(found) == {"base", "own", "a", "b"}
+    assert shown(found["own"]) == {-1: [0.1, 0.2], 0: [0.8, 0.2], 1: [0.8, 0.9]}
+    worth = values(found["own"], {"a": 0, "b": 1})
+    assert (worth["backward transfer"], worth["forward transfer"], worth["forgetting"]) == (0.0, 0.0, 0.0)
+
+
+def test_a_base_that_was_trained_answers_as_it_is_by_then():
+    """Task a is finetuned into the base, then b and c have adapters, on every task, alone and stacked."""
+    base = table({stage: {"a": 2, "b": 4, "c": 6} for stage in (-1, 0, 1, 2)}, adapter="base")
+    full = table({stage: {"a": 18, "b": 8, "c": 10} for stage in (0, 1, 2)}, adapter="full")
+    b = table({stage: {"a": 16, "b": 12 + stage, "c": 9} for stage in (1, 2)}, adapter="b")
+    c = table({2: {"a": 15, "b": 7, "c": 19}}, adapter="c")
+    both = table({2: {"a": 14, "b": 15, "c": 17}}, adapter="b+c")
+    found = {matrix.composition: matrix for matrix in build([*base, *full, *b, *c, *both])}
+    assert set(found) == {"base", "full", "own", "stacked", "b", "c"}
+    assert shown(found["own"]) == {-1: [0.1, 0.2, 0.3], 0: [0.9, 0.4, 0.5], 1: [0.9, 0.65, 0.5], 2: [0.9, 0.7, 0.95]}
+    assert shown(found["stacked"]) == {
+        -1: [0.1, 0.2, 0.3], 0: [0.9, 0.4, 0.5], 1: [0.8, 0.65, 0.45], 2: [0.7, 0.75, 0.85],
     }  # fmt: skip
-    found = values(matrix, {"a": 0, "b": 1})
-    assert (found["backward transfer"], found["forward transfer"], found["forgetting"]) == (0.0, 0.0, 0.0)
+    assert values(found["stacked"], {"a": 0, "b": 1, "c": 2}) == pytest.approx({
+        "average": (0.7 + 0.75 + 0.85) / 3,
+        "backward transfer": ((0.7 - 0.9) + (0.75 - 0.65)) / 2,
+        "forward transfer": ((0.4 - 0.2) + (0.45 - 0.3)) / 2,
+        "forgetting": ((0.9 - 0.7) + (0.65 - 0.75)) / 2,
+    })  # fmt: skip
+
+
+def test_a_run_that_trains_only_the_base_has_one_row_a_stage():
+    full = table({0: {"a": 18, "b": 8}, 1: {"a": 10, "b": 16}}, adapter="full")
+    found = {matrix.composition: matrix for matrix in build(full)}
+    assert shown(found["own"]) == {0: [0.9, 0.4], 1: [0.5, 0.8]}
 
 
 def test_what_was_not_measured_is_left_out():
-    (matrix,) = build(table({1: {"a": 4}}))
+    matrix = own_of(build(table({1: {"a": 4}})))
     assert list(summaries(matrix, {"a": 0})) == ["average"]
     assert summaries(matrix, {}) == {}
     assert build([cell("a", None, 0.5)]) == []
-
-
-def test_parameters_are_of_the_base_and_the_adapters_so_far():
-    sizes = {"base": 1000, "a": 10}
-    results = [
-        cell("a", 0, 0.5, parameters=sizes),
-        cell("b", 0, 0.5, parameters={"base": 1000, "b": 20}),
-        cell("b", 0, 0.5, adapter="old", parameters={"base": 1000, "old": 5}),
-        cell("b", 1, 0.5, parameters={"base": 1000, "b": 20}),
-    ]
-    plan = [{"lanes": [{"learners": ["a"]}]}, {"lanes": [{"learners": ["b"]}]}]
-    assert [parameters(results, plan, stage) for stage in (-1, 0, 1)] == [None, 1015, 1035]
 
 
 def test_a_run_folder_gives_intervals_over_the_cases_of_both_stages(tmp_path):
@@ -146,8 +168,9 @@ def test_the_matrix_is_kept_as_json(tmp_path):
     keep_transfer(run)
     kept = json.loads((run / "matrix.json").read_text())
     assert [stage["parameters"] for stage in kept["stages"]] == [1000, 1010, 1020, 1030]
-    assert len(kept["cells"]) == 12
-    assert {(c["task"], c["stage"]): c["value"] for c in kept["cells"]} == {
+    own = [c for c in kept["cells"] if c["composition"] == "own"]
+    assert len(own) == 12
+    assert {(c["task"], c["stage"]): c["value"] for c in own} == {
         (task, stage): right / 20 for stage, row in SCORES.items() for task, right in row.items()
     }
     forgot = next(one for one in kept["summaries"] if one["name"] == "forgetting")

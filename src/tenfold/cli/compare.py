@@ -56,8 +56,8 @@ def pair(runs: Sequence[Path], adapters: Sequence[str]) -> list[Side]:
     if len(runs) == 1 and len(adapters) > 1:
         return [Side(runs[0], name) for name in adapters]
     if len(runs) > 1 and len(adapters) in (0, 1, len(runs)):
-        names = list(adapters) * len(runs) if len(adapters) < 2 else adapters
-        return [Side(run, name) for run, name in zip(runs, names or [None] * len(runs), strict=True)]
+        names = list(adapters) if len(adapters) > 1 else [*adapters, None][:1] * len(runs)
+        return [Side(run, name) for run, name in zip(runs, names, strict=True)]
     raise ConfigError(
         f"{len(runs)} runs and {len(adapters)} adapters given; it takes several runs with none, one or as many of "
         "--adapter, or one run with several"

@@ -14,6 +14,7 @@ from tenfold.tasks.checks import DataReport, Sample, SplitReport
 BARS = " ▁▂▃▄▅▆▇█"
 SHOWN_LABELS = 8
 WIDE = 160
+DRIFT_HEADERS = ("task", "adapter", "KL to the base ↓", "general loss ↓, base", "with adapter", "verdict")
 SPLIT_HEADERS = ("task", "split", "rows", "min", "median", "max")
 
 
@@ -40,8 +41,7 @@ def show_results(results: Sequence[Result], console: Console) -> None:
     headers = ("task", "metric", "adapter", "n", "base", "with adapter", "gain", "verdict", "seconds")
     console.print(make_table(headers, rows, left=(0, 1, 2, 7)))
     if drift := [dataclasses.astuple(row) for row in evaluate.drift_table(results)]:
-        headers = ("task", "adapter", "KL to the base ↓", "general loss ↓, base", "with adapter", "verdict")
-        console.print("", make_table(headers, drift, left=(0, 1, 5)), sep="\n")
+        console.print("", make_table(DRIFT_HEADERS, drift, left=(0, 1, 5)), sep="\n")
 
 
 def split_table(splits: Sequence[SplitReport]) -> Table:

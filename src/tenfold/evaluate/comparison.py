@@ -88,7 +88,7 @@ def _common_seeds(theirs: Side, ours: Side) -> list[tuple[pathlib.Path, pathlib.
     """The folders of both for each seed that both have; where each has one, whatever seed that is."""
     one, other = ({_seed(folder): folder for folder in seed_folders(side.run)} for side in (theirs, ours))
     if len(one) == len(other) == 1:
-        return [(*one.values(), *other.values())]
+        return list(zip(one.values(), other.values(), strict=True))
     common = [(one[seed], other[seed]) for seed in one if seed in other]
     if not common:
         raise RunError(f"{theirs.run} has the seeds {sorted(one)}, {ours.run} has {sorted(other)}: none in common")
@@ -147,30 +147,33 @@ def _finding(
 ) -> Finding:
     (task, split, _), measure = places[0], find_measure(results[0].metric)
     pairs = [_cases(sides, both, results) for both in folders]
-    for pair in pairs[1:]:
-        require_same(pairs[0][0], pair[0], (str(folders[0][0]), "another seed"), f"{task} ({split})")
-    theirs, ours = zip(*(_rows(measure, *pair) for pair in pairs), strict=True)
+    for pair, both in zip(pairs[1:], folders[1:], strict=True):
+        require_same(pairs[0][0], pair[0], (str(folders[0][0]), str(both[0])), f"{task} ({split})")
+    rows = [_rows(measure, *pair) for pair in pairs]
+    theirs, ours = [a for a, _ in rows], [b for _, b in rows]
     comparison = compare_seeds(
         ours, theirs, measure.statistic, higher_is_better=measure.higher_is_better, bounds=measure.bounds
     )
-    values = [float(measure.statistic(np.sum([rows.sum(axis=0) for rows in side], axis=0)[None])[0])
-              for side in (theirs, ours)]  # fmt: skip
     return Finding(
         task, split, measure.name, (places[0][2], places[1][2]), (str(sides[0]), str(sides[1])),
-        measure.higher_is_better, len(ours[0]), len(pairs), *values, _test(measure, (*theirs, *ours)), comparison,
+        measure.higher_is_better, n=len(ours[0]), seeds=len(pairs), theirs=_value(measure, theirs),
+        ours=_value(measure, ours), test=_test(measure, (*theirs, *ours)), comparison=comparison,
     )  # fmt: skip
 
 
 def _cases(
     sides: tuple[Side, Side], folders: tuple[pathlib.Path, pathlib.Path], results: tuple[Result, Result]
 ) -> tuple[list[Case], list[Case]]:
-    found = [find_cases(folder, one.task, one.split, one.adapter, one.stage)
-             for folder, one in zip(folders, results, strict=True)]  # fmt: skip
-    for folder, cases, one in zip(folders, found, results, strict=True):
-        if not cases:
-            raise RunError(f"{folder}: the cases of {one.task} ({one.split}) with {one.adapter} are not there")
-    require_same(*found, (str(sides[0]), str(sides[1])), f"{results[0].task} ({results[0].split})")
-    return found[0], found[1]
+    theirs, ours = (_kept(folder, one) for folder, one in zip(folders, results, strict=True))
+    require_same(theirs, ours, (str(sides[0]), str(sides[1])), f"{results[0].task} ({results[0].split})")
+    return theirs, ours
+
+
+def _kept(folder: pathlib.Path, one: Result) -> list[Case]:
+    cases = find_cases(folder, one.task, one.split, one.adapter, one.stage)
+    if not cases:
+        raise RunError(f"{folder}: the cases of {one.task} ({one.split}) with {one.adapter} are not there")
+    return cases
 
 
 def _rows(measure: Measure, theirs: Sequence[Case], ours: Sequence[Case]) -> tuple[Floats, Floats]:
@@ -178,6 +181,11 @@ def _rows(measure: Measure, theirs: Sequence[Case], ours: Sequence[Case]) -> tup
         both = [(a, b) for a, b in zip(theirs, ours, strict=True) if a.kl is not None and b.kl is not None]
         theirs, ours = [a for a, _ in both], [b for _, b in both]
     return measure.rows(theirs), measure.rows(ours)
+
+
+def _value(measure: Measure, rows: Sequence[Floats]) -> float:
+    """Of the cases of all seeds together."""
+    return float(measure.statistic(np.concatenate(rows).sum(axis=0, keepdims=True))[0])
 
 
 def _test(measure: Measure, rows: Sequence[Floats]) -> str:

@@ -1,6 +1,6 @@
 """What adapters do to the base's general ability: the divergence on their tasks' prompts, the loss on other text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from tenfold.base.layout import Row
 from tenfold.base.model import Base
 from tenfold.errors import DataError
 from tenfold.evaluate.cases import Case
-from tenfold.evaluate.evaluation import CaseSet, Item, count_parameters
+from tenfold.evaluate.evaluation import CaseSet, count_parameters
 from tenfold.evaluate.metrics import GENERAL, KL
 from tenfold.evaluate.preparation import split_examples
 from tenfold.generate.divergence import divergence
 from tenfold.generate.request import positions
 from tenfold.generate.score import score
 from tenfold.progress import SILENT, Progress
-from tenfold.tasks import encode_all, prompt_tokens
+from tenfold.tasks import Task, encode_all, prompt_tokens
 from tenfold.tasks.examples import Example
 from tenfold.tasks.files import read_file
 from tenfold.tasks.settings import SourceSettings, TaskSettings
@@ -46,20 +46,22 @@ def read_texts(path: Path | None = None) -> list[str]:
 
 
 def measure_drift(
-    bank: Bank, items: Sequence[Item], sets: Sequence[CaseSet], texts: Sequence[str], *, progress: Progress = SILENT
+    bank: Bank, sets: Sequence[CaseSet], tasks: Iterable[Task], texts: Sequence[str], *, progress: Progress = SILENT
 ) -> list[CaseSet]:
-    """The sets that ``evaluate`` made of the items, with the divergence from the base in up to ``MOST`` of their cases,
+    """The sets that ``evaluate`` made of the tasks, with the divergence from the base in up to ``MOST`` of their cases,
     and for each of their compositions (the base's too) one more: the texts, with their loss.
 
     Classifiers without a head of the base's own have no divergence, classifiers no loss on text.
     """
-    measured = _with_divergence(bank, items, sets, progress)
-    return measured if bank.base.family == "classification" else measured + _general(bank, items, texts, progress)
+    measured = _with_divergence(bank, sets, {task.name: task for task in tasks}, progress)
+    return measured if bank.base.family == "classification" else measured + _general(bank, sets, texts, progress)
 
 
-def _with_divergence(bank: Bank, items: Sequence[Item], sets: Sequence[CaseSet], progress: Progress) -> list[CaseSet]:
-    samples = [_sample(bank.base, item) for item in items]
-    rows = [(row, item.composition) for item, own in zip(items, samples, strict=True) for row in own.values()]
+def _with_divergence(
+    bank: Bank, sets: Sequence[CaseSet], tasks: Mapping[str, Task], progress: Progress
+) -> list[CaseSet]:
+    samples = [_sample(bank.base, tasks[one.task], one) if one.composition else {} for one in sets]
+    rows = [(row, one.composition) for one, own in zip(sets, samples, strict=True) for row in own.values()]
     found = iter(divergence(bank, rows, progress))
     return [
         _add(one, {place: (next(found), row.counted) for place, row in own.items()})
@@ -67,14 +69,14 @@ def _with_divergence(bank: Bank, items: Sequence[Item], sets: Sequence[CaseSet],
     ]
 
 
-def _sample(base: Base, item: Item) -> dict[int, Row]:
+def _sample(base: Base, task: Task, one: CaseSet) -> dict[int, Row]:
     """By the place of the example in its set: the row of which every position counts."""
-    if not item.composition or not base.answers(len(item.task.settings.classes)):
+    if not base.answers(len(task.settings.classes)):
         return {}
-    examples = split_examples(item.task, item.split)
+    examples = split_examples(task, one.split)
     count = min(MOST, len(examples))
     places = [place * len(examples) // count for place in range(count)]
-    encoded = encode_all([examples[place] for place in places], base.coding, item.task.settings)
+    encoded = encode_all([examples[place] for place in places], base.coding, task.settings)
     return {place: _asked(base, one) for place, one in zip(places, encoded, strict=True)}
 
 
@@ -97,9 +99,9 @@ def _add(one: CaseSet, found: dict[int, tuple[float, int]]) -> CaseSet:
     return replace(one, measures=[*one.measures, KL], cases=cases)
 
 
-def _general(bank: Bank, items: Sequence[Item], texts: Sequence[str], progress: Progress) -> list[CaseSet]:
+def _general(bank: Bank, sets: Sequence[CaseSet], texts: Sequence[str], progress: Progress) -> list[CaseSet]:
     """One set for each task and composition; each text is scored once under a composition, whatever the task."""
-    wanted = {(item.task.name, item.adapter): item.composition for item in items}
+    wanted = {(one.task, one.adapter): one.composition for one in sets}
     rows = [_text_row(bank.base, text) for text in texts]
     cases: dict[Composition, list[Case]] = {}
     for composition in dict.fromkeys(wanted.values()):

@@ -4,26 +4,34 @@ R[i][j] is what task j scores after stage i (Lopez-Paz and Ranzato 2017, arXiv:1
 task; here a plan says which stage trained which task first, and stages may train any number of them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tenfold.evaluate.cases import BEFORE
 from tenfold.evaluate.evaluation import BASE_LABEL
+from tenfold.evaluate.metrics import DRIFT
 from tenfold.evaluate.results import Result
 
-OWN = "own"
+OWN, STACKED = "own", "stacked"
+FULL, JOIN = "full", "+"
 Column = tuple[str, str]
 """A task and a split of it."""
+Labels = dict[str, Result]
+"""Results by the label of what was active."""
+Wanted = Callable[[int, Column], tuple[str, ...]]
+"""Of a stage and a column, the labels that will do."""
 AVERAGE, BACKWARD, FORWARD, FORGETTING = "average", "backward transfer", "forward transfer", "forgetting"
 NAMES = (AVERAGE, BACKWARD, FORWARD, FORGETTING)
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """One metric under one composition: ``base``, ``own`` (of each task its own adapters), or another label.
+    """One metric under one composition.
 
-    cells: by stage, from -1 (before any training) where that was measured, and then by column.
+    composition: ``own`` (each task with its own adapters), ``stacked`` (with all that there are after the stage), or
+    the label of what is active on every task. In the first two the base, trained or as it came, answers for a task
+    while that has no adapter. cells: by stage, from -1 (before any training) where that was measured, then by column.
     """
 
     metric: str
@@ -63,20 +71,49 @@ class Term:
 
 
 def build(results: Iterable[Result]) -> list[Matrix]:
-    """A matrix for each metric and composition of the results that belong to stages (of one seed).
+    """A matrix for each metric and composition of the results that belong to stages (of one seed)."""
+    table: dict[str, dict[int, dict[Column, Labels]]] = {}
+    for one in results:
+        if one.stage is not None and one.metric not in DRIFT:
+            row = table.setdefault(one.metric, {}).setdefault(one.stage, {})
+            row.setdefault((one.task, one.split), {})[one.adapter] = one
+    return [matrix for metric, stages in table.items() for matrix in _matrices(metric, dict(sorted(stages.items())))]
 
-    Until its adapter is there, a task is answered by the base: cells from before the first stage at which a
-    composition was measured are the base's.
-    """
-    found: dict[tuple[str, str], dict[int, dict[Column, Result]]] = {}
-    staged = [one for one in results if one.stage is not None]
-    for one in staged:
-        assert one.stage is not None
-        kind = _kind(one)
-        found.setdefault((one.metric, kind), {}).setdefault(one.stage, {})[one.task, one.split] = one
-    matrices = [Matrix(metric, kind, _higher(staged, metric), cells) for (metric, kind), cells in found.items()]
-    bases = {matrix.metric: matrix for matrix in matrices if matrix.composition == BASE_LABEL}
-    return [_filled(matrix, bases.get(matrix.metric)) for matrix in matrices]
+
+def _matrices(metric: str, stages: dict[int, dict[Column, Labels]]) -> Iterator[Matrix]:
+    every = [(column, label) for row in stages.values() for column, found in row.items() for label in found]
+    labels = list(dict.fromkeys(label for _, label in every))
+    kinds: dict[str, Wanted] = {}
+    if FULL in labels or any(column[0] == label for column, label in every):
+        kinds[OWN] = lambda stage, column: (column[0], FULL, BASE_LABEL)
+    if any(JOIN in label for label in labels):
+        kinds[STACKED] = lambda stage, column: (_all_together(stages[stage]), FULL, BASE_LABEL)
+    kinds |= {label: _only(label) for label in labels if JOIN not in label}
+    for kind, wanted in kinds.items():
+        found = _cells(stages, wanted)
+        first = next(result for row in found.values() for result in row.values())
+        yield Matrix(metric, kind, first.higher_is_better, found)
+
+
+def _only(label: str) -> Wanted:
+    return lambda stage, column: (label,)
+
+
+def _cells(stages: dict[int, dict[Column, Labels]], wanted: Wanted) -> dict[int, dict[Column, Result]]:
+    """Of each stage and column the result with the first of the wanted labels that there is."""
+    found: dict[int, dict[Column, Result]] = {}
+    for stage, row in stages.items():
+        for column, results in row.items():
+            cell = next((results[name] for name in wanted(stage, column) if name in results), None)
+            if cell:
+                found.setdefault(stage, {})[column] = cell
+    return found
+
+
+def _all_together(row: dict[Column, Labels]) -> str:
+    """The label of everything that there is after a stage; empty where there is nothing but the base."""
+    labels = {label for found in row.values() for label in found} - {BASE_LABEL, FULL}
+    return max(sorted(labels), key=lambda label: label.count(JOIN), default="")
 
 
 def first_trained(stages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -107,7 +144,7 @@ def summaries(matrix: Matrix, first: Mapping[str, int]) -> dict[str, list[Term]]
     early = [column for column in trained if first[column[0]] < matrix.last]
     late = [column for column in trained if first[column[0]] > 0]
     end, zero = matrix.cells[matrix.last], matrix.cells.get(BEFORE, {})
-    found = {
+    found: dict[str, list[Term | None]] = {
         AVERAGE: [Term(end[c]) for c in trained if c in end],
         BACKWARD: [_term(end.get(c), _cell(matrix, first[c[0]], c)) for c in early],
         FORWARD: [_term(_cell(matrix, first[c[0]] - 1, c), zero.get(c)) for c in late],
@@ -115,42 +152,6 @@ def summaries(matrix: Matrix, first: Mapping[str, int]) -> dict[str, list[Term]]
     }
     kept = {name: [term for term in terms if term] for name, terms in found.items()}
     return {name: terms for name, terms in kept.items() if terms}
-
-
-def parameters(results: Iterable[Result], plan: Sequence[Mapping[str, Any]], stage: int) -> int | None:
-    """How many the base and all adapters have that there are after a stage; None where it was not counted.
-
-    Those that only a later stage of the plan trains are not there yet; those that none trains were there before.
-    """
-    learners = [{name for lane in one["lanes"] for name in lane["learners"]} for one in plan]
-    done, later = set().union(*learners[: stage + 1]), set().union(*learners[stage + 1 :])
-    counted: dict[str, int] = {}
-    for one in results:
-        if one.stage is not None and one.stage <= stage:
-            counted |= one.parameters or {}
-    there = {name: size for name, size in counted.items() if name == BASE_LABEL or name in done or name not in later}
-    return sum(there.values()) if there else None
-
-
-def _kind(one: Result) -> str:
-    return OWN if one.adapter == one.task else one.adapter
-
-
-def _higher(results: Sequence[Result], metric: str) -> bool:
-    return next(one.higher_is_better for one in results if one.metric == metric)
-
-
-def _filled(matrix: Matrix, base: Matrix | None) -> Matrix:
-    if base is None or base is matrix:
-        return matrix
-    begins = {c: min(stage for stage, row in matrix.cells.items() if c in row) for c in matrix.columns}
-    cells = {stage: dict(row) for stage, row in matrix.cells.items()}
-    for stage, row in base.cells.items():
-        for column, result in row.items():
-            if stage < begins.get(column, BEFORE):
-                cells.setdefault(stage, {})[column] = result
-    ordered = {stage: {c: cells[stage][c] for c in matrix.columns if c in cells[stage]} for stage in sorted(cells)}
-    return Matrix(matrix.metric, matrix.composition, matrix.higher_is_better, ordered)
 
 
 def _cell(matrix: Matrix, stage: int, column: Column) -> Result | None:

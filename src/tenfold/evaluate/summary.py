@@ -54,8 +54,12 @@ def _result(one: CaseSet, measure: Measure, base: CaseSet | None, stage: int | N
         higher_is_better=measure.higher_is_better,
         seconds=round(one.seconds, 3),
         parameters=one.parameters,
-        comparison=_comparison(one, measure, base) if base and base is not one and measure in base.measures else None,
+        comparison=_comparison(one, measure, base) if base and base is not one and _has(base, measure) else None,
     )
+
+
+def _has(one: CaseSet, measure: Measure) -> bool:
+    return measure.name in {other.name for other in one.measures}
 
 
 def _comparison(one: CaseSet, measure: Measure, base: CaseSet) -> Comparison:

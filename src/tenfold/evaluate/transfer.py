@@ -8,6 +8,7 @@ from typing import Any
 
 from tenfold.errors import RunError
 from tenfold.evaluate import matrix
+from tenfold.evaluate.cases import BEFORE
 from tenfold.evaluate.matrix import Matrix, Term
 from tenfold.evaluate.metrics import find_measure
 from tenfold.evaluate.pairs import find_cases, require_same
@@ -59,9 +60,9 @@ def measure_transfer(run: pathlib.Path) -> Transfer | None:
     for folder in seed_folders(run):
         results = [one for one in read_results(folder / "results.json") if one.stage is not None]
         if results:
-            plan = documents.read_object(folder / "plan.json", RunError)["stages"]
+            plan = documents.read_object(folder / "plan.json", RunError)
             stages = stages or _stages(results, plan)
-            seeds.append(_seed(folder, results, plan))
+            seeds.append(_seed(folder, results, plan["stages"]))
     return Transfer(stages, seeds, _over_seeds(seeds)) if seeds else None
 
 
@@ -73,13 +74,17 @@ def keep_transfer(run: pathlib.Path) -> Transfer | None:
     return found
 
 
-def _stages(results: Sequence[Result], plan: Sequence[Mapping[str, Any]]) -> list[Stage]:
-    numbers = sorted({one.stage for one in results if one.stage is not None})
+def _stages(results: Sequence[Result], plan: Mapping[str, Any]) -> list[Stage]:
+    sizes = plan.get("parameters", [])
+    plain = next((one.parameters["base"] for one in results if one.parameters), None)
     found = []
-    for number in numbers:
-        own = plan[number] if 0 <= number < len(plan) else {"name": "before training", "lanes": []}
-        trains = list(dict.fromkeys(name for lane in own["lanes"] for name in lane["learners"]))
-        found.append(Stage(number, own["name"], trains, matrix.parameters(results, plan, number)))
+    for number in sorted({one.stage for one in results if one.stage is not None}):
+        if number == BEFORE:
+            found.append(Stage(number, "before training", [], plain))
+        else:
+            own = plan["stages"][number]
+            trains = list(dict.fromkeys(name for lane in own["lanes"] for name in lane["learners"]))
+            found.append(Stage(number, own["name"], trains, sizes[number] if sizes else None))
     return found
 
 

@@ -32,6 +32,8 @@ def divergence(
     Both sides run in one pass of at most ``batch_tokens`` tokens. Raises AdapterError for an adapter that is not in
     the bank, or where the base of a classifier has no head.
     """
+    if not items:
+        return []
     if bank.base.family == "classification":
         return _classes(bank, items, progress)
     order = sorted(range(len(items)), key=lambda i: (items[i][1], list(items[i][0].source), list(items[i][0].tokens)))

@@ -49,7 +49,7 @@ class Job:
         """The untouched base on every task, where training will change it."""
         if not self.full:
             return []
-        return evaluate.evaluate(self.bank, runs.measure_items(self.bank, self.tasks, {}), progress=self.progress)
+        return runs.measure(self.bank, runs.measure_items(self.bank, self.tasks, {}), self.config, self.progress)
 
     def train(self, stages: list[Stage], resume: bool) -> bool:
         """Every stage in turn -> whether it was interrupted. What was trained is on disk afterwards."""
@@ -135,10 +135,10 @@ class Job:
         """Evaluate every task, keep the cases, and write the adapters' metrics onto their cards."""
         if self.full:
             items = runs.measure_items(self.bank, self.tasks, {})
-            sets = before + runs.as_full(evaluate.evaluate(self.bank, items, progress=self.progress))
+            sets = before + runs.as_full(runs.measure(self.bank, items, self.config, self.progress))
         else:
             items = runs.measure_items(self.bank, self.tasks, runs.compositions(self.config, self.bank))
-            sets = evaluate.evaluate(self.bank, items, progress=self.progress)
+            sets = runs.measure(self.bank, items, self.config, self.progress)
         results = evaluate.save(self.folder.path, sets, seed=self.config.seed)
         self.save({name: _metrics(results, task.name) for name, task in self.config.owners.items()})
         return results

@@ -59,6 +59,7 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, progre
         for task in tasks:
             for split in task.eval_sets:
                 prepare(task, split, bank.base)
+    runs.read_texts(config)  # said now if they can't be had
     folder = folder or RunFolder.create(config.output_dir, overwrite=overwrite)
     job = Job(config, folder, bank, tasks, rows, validation, progress)
     before = job.measure_before()
