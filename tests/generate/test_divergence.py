@@ -6,14 +6,15 @@ import sys
 import pytest
 import torch
 from families.others import other_bank, some_texts, theirs
-from peer import TARGETS
+from peer import TARGETS, fill, plain_logits
 from peer import tiny_bank as filled_bank
 from peft import PeftModel
 from tiny import FAMILIES, tiny_model, tiny_other
 from worlds import COMPOSITIONS, prompts, tiny_bank
 
 from tenfold import store
-from tenfold.adapters import BASE, Frame, Segment, compose
+from tenfold.adapters import BASE, Bank, Frame, Segment, compose
+from tenfold.adapters.lora import Config
 from tenfold.base.attention import attention
 from tenfold.base.layout import Row
 from tenfold.generate.divergence import divergence
@@ -85,3 +86,21 @@ def test_a_classifier_has_one_distribution_a_text():
         with torch.no_grad():
             wanted = kl(plain(input_ids=ids).logits, adapted(input_ids=ids).logits)
         assert value == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_real_base_is_moved_as_far_as_plain_logits_say(smollm2):
+    bank = Bank(smollm2)
+    bank.add("a", "lora", Config(lora_r=8))
+    fill(bank.parameters("a").values(), spread=0.02)
+    texts = ["Is this review positive? a charming, funny film", "Is this review positive? dull", "Owls hear so well."]
+    rows = [all_counted(smollm2.tokenizer(text)["input_ids"]) for text in texts]
+    try:
+        found = divergence(bank, [(row, compose("a")) for row in rows])
+        for row, value in zip(rows, found, strict=True):
+            ids = torch.tensor([row.tokens])
+            plain, adapted = plain_logits(bank, ids)[0, :-1], plain_logits(bank, ids, "a")[0, :-1]
+            assert value == pytest.approx(kl(plain, adapted), rel=1e-3)
+    finally:
+        bank.remove("a")

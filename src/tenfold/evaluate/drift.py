@@ -23,7 +23,7 @@ from tenfold.tasks.files import read_file
 from tenfold.tasks.settings import SourceSettings, TaskSettings
 from tenfold.tasks.tokens import Encoded
 
-MOST = 64
+MOST = 32
 """Prompts of a set that are measured, spread evenly over it: each position costs a distribution on either side."""
 GENERAL_TEXT = Path(__file__).with_name("general.txt")
 SPLIT = "general text"
