@@ -1,18 +1,19 @@
 """A run, opened for use: its base, its adapters in a bank, its tasks; measured and asked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from tenfold import base, evaluate, store, tasks
-from tenfold.adapters import BASE, Bank, Composition, compose
+from tenfold.adapters import BASE, Bank, Composition, compose, copies
 from tenfold.base.chat import end_of_turn
-from tenfold.config import Config
+from tenfold.config import Config, ResolvedTask, active
 from tenfold.errors import ConfigError, RunError, nearest
 from tenfold.evaluate import BASE_LABEL, CaseSet, Item, Result
 from tenfold.evaluate.cases import case_file, read_cases
+from tenfold.evaluate.metrics import KL
 from tenfold.generate import Engine, Request, Sampling
 from tenfold.progress import SILENT, Progress
 from tenfold.store import RunFolder
@@ -66,22 +67,33 @@ class Run:
         progress: Progress = SILENT,
     ) -> list[Result]:
         """Measure tasks with the base and their own adapters, or with the base and those given; kept in the run."""
-        chosen = self.tasks(names)
-        others = {name: self.composition(name) for name in adapters or ()}
-        items = measure_items(self.bank, chosen, compositions(self.config, self.bank), others or None)
-        sets = measure(self.bank, items, self.config, progress)
+        given = {name: self.composition(name) for name in adapters or ()}
+        sets = measure(self.bank, measure_items(self.tasks(names), self.wanted(given)), self.config, progress)
         if self.folder.base.is_dir():
             sets = self._before(sets) + as_full(sets)
         return evaluate.save(self.folder.path, sets, seed=self.config.seed)
 
+    def wanted(self, given: Mapping[str, Composition]) -> Callable[[Task], dict[str, Composition]]:
+        """What to measure a task with: the base, and what is given or else its own adapters."""
+        labels, based, heads = present(self.config, self.bank), self.folder.base.is_dir(), bool(self.bank.base.heads)
+
+        def wanted(task: Task) -> dict[str, Composition]:
+            own = labelled(self.config, self.bank, task, labels, based=based)
+            others = {name: active.on(self.config.task(task.name), one, heads) for name, one in given.items()}
+            plain = {name: one for name, one in own.items() if name in (BASE_LABEL, FULL)}
+            return {**plain, **others} if given else own
+
+        return wanted
+
     def _before(self, sets: Sequence[CaseSet]) -> list[CaseSet]:
         """The same cases as the base answered them before it was trained, where the run kept them."""
         found = []
-        for one in sets:
+        for one in {(one.task, one.split): one for one in sets}.values():
             path = case_file(self.folder.cases, one.task, BASE_LABEL)
             cases = [case for case in read_cases(path) if case.split == one.split] if path.exists() else []
             if len(cases) == len(one.cases):
-                found.append(replace(one, cases=cases))
+                measures = [measure for measure in one.measures if measure is not KL]
+                found.append(replace(one, adapter=BASE_LABEL, composition=BASE, measures=measures, cases=cases))
         return found
 
     def generate(
@@ -100,12 +112,24 @@ class Run:
         template as it is.
         """
         composition = self.composition(adapter)
-        owners = (self.config.owners.get(name) for name, _ in composition)
-        asked = self.config.task(task) if task else next(filter(None, owners), None)
+        asked = self.config.task(task) if task else self._asked(adapter, composition)
+        if asked:
+            composition = active.on(asked, composition, bool(self.bank.base.heads))
         return answer(
             self.bank, inputs, composition, asked.task if asked else TaskSettings(), max_new_tokens=max_new_tokens,
             sampling=sampling, progress=progress,
         )  # fmt: skip
+
+    def _asked(self, adapter: str, composition: Composition) -> ResolvedTask | None:
+        """The task whose prompt is meant by an adapter: the first that is named, or the only one that it is of."""
+        first = adapter.partition("+")[0].partition(":")[0]
+        if first in self.config.tasks:
+            return self.config.task(first)
+        users = next((found for name, _ in composition if (found := self.config.users(name))), [])
+        if len(users) > 1:
+            there = ", ".join(task.name for task in users)
+            raise ConfigError(f"{adapter!r} answers several tasks; name one of them as the task: {there}")
+        return users[0] if users else None
 
 
 def answer(
@@ -132,8 +156,11 @@ def load(path: str | Path, *, progress: Progress = SILENT) -> Run:
     """Open a run folder: its base and all of its adapters. Raises RunError for a folder that is none."""
     folder = RunFolder.open(Path(path))
     config = Config.load(folder.config, require_files=False)
+    if config.seeds:
+        there = ", ".join(str(folder.path / f"seed-{seed}") for seed in config.seeds)
+        raise RunError(f"{folder.path} holds a run for each seed; name one of them: {there}")
     trained = folder.base.is_dir()
-    bank = Bank(load_base(config, str(folder.base) if trained else config.base_model, progress))
+    bank = Bank(load_base(config, str(folder.base.resolve()) if trained else config.base_model, progress))
     for name, place in folder.adapters().items():
         store.load(bank, place, name)
     if not bank.adapters and not trained:
@@ -196,36 +223,61 @@ def read_texts(config: Config) -> list[str]:
 
 def compositions(config: Config, bank: Bank) -> dict[str, Composition]:
     """What each task means by the task's name: all of its adapters, where these are in the bank."""
-    return {
-        name: task.composition
-        for name, task in config.tasks.items()
-        if task.adapters and task.adapters.keys() <= bank.adapters.keys()
-    }
+    found = {name: active.own(task, bool(bank.base.heads)) for name, task in config.tasks.items()}
+    return {name: own for name, own in found.items() if all(part in bank.adapters for part, _ in own)}
 
 
-def measure_items(
-    bank: Bank,
-    chosen: Sequence[Task],
-    owned: Mapping[str, Composition],
-    others: Mapping[str, Composition] | None = None,
-) -> list[Item]:
-    """Every evaluation set with the base and with the task's own adapters where it has any, or with the others.
+def present(config: Config, bank: Bank) -> list[str]:
+    """The labels of what is in a bank: tasks, a mixture, and adapters that are no task's."""
+    owned = compositions(config, bank)
+    found = [task.label for name, task in config.tasks.items() if name in owned]
+    return list(dict.fromkeys([*(name for name in bank.adapters if not config.users(name)), *found]))
 
-    A base for classification is measured where it has a head with the task's number of classes.
+
+def labelled(
+    config: Config, bank: Bank, task: Task, labels: Sequence[str], *, based: bool = False, cross: bool = False
+) -> dict[str, Composition]:
+    """What a task is measured with, by the label of its results.
+
+    That is the base; its own adapter, or with ``cross`` every one there is; and all together, where they train stacked.
+    labels: of what there is. based: whether the base was trained itself, and so is measured as ``full``.
+    A base for classification is measured where what gives the answer has a head with the task's number of classes.
     """
-    items = []
-    for task in chosen:
-        own = {task.name: owned[task.name]} if task.name in owned else {}
-        for split in task.eval_sets:
-            plain = {BASE_LABEL: BASE} if bank.base.answers(len(task.settings.classes)) else {}
-            for label, composition in {**plain, **(own if others is None else others)}.items():
-                items.append(Item(task, split, label, composition))
-    return items
+    resolved, heads = config.task(task.name), bool(bank.base.heads)
+    lives = {one.name for one in config.tasks.values() if one.full}
+    single = [label for label in labels if label not in lives]
+    found = {FULL: active.own(resolved, heads) if task.name in lives & set(labels) else BASE} if based else {}
+    found = found or {BASE_LABEL: BASE}
+    for label in single:
+        if cross or label == resolved.label:
+            found[label] = active.together(config, resolved, [label], heads)
+    if config.schedule == "sequential" and config.composition == "stacked" and len(single) > 1:
+        found["+".join(single)] = active.together(config, resolved, single, heads)
+    return {label: one for label, one in found.items() if answers(bank, one, len(task.settings.classes))}
+
+
+def answers(bank: Bank, composition: Composition, classes: int) -> bool:
+    """Whether a composition has answers: for classification, whether its head has just so many classes."""
+    if bank.base.family != "classification":
+        return True
+    sizes = [copies.classes(bank.base, bank.get(name).copies) for name, _ in composition]
+    own = [size for size in sizes if size is not None]
+    return own[-1] == classes if own else bank.base.answers(classes)
+
+
+def measure_items(chosen: Sequence[Task], wanted: Callable[[Task], Mapping[str, Composition]]) -> list[Item]:
+    """Every evaluation set of the tasks with everything that each is measured with."""
+    return [
+        Item(task, split, label, composition)
+        for task in chosen
+        for split in task.eval_sets
+        for label, composition in wanted(task).items()
+    ]
 
 
 def as_full(sets: Sequence[CaseSet]) -> list[CaseSet]:
     """Cases of a base that was trained itself, told apart from those of the base as it came."""
-    return [replace(one, adapter=FULL, composition=((FULL, 1.0),)) if not one.composition else one for one in sets]
+    return [replace(one, composition=((FULL, 1.0),)) if not one.composition else one for one in sets]
 
 
 def make_request(given: str | Mapping[str, str], settings: TaskSettings) -> Prompt:

@@ -72,7 +72,7 @@ def test_one_line_says_it_all(complain, text, says):
         ("    columns: a\n", "5: tasks.one.columns: 'a' given; must be a list"),
         ("lr_scheduler: cosin\n", "5: lr_scheduler: 'cosin' given; must be constant, linear, cosine; did you"),
         ("device: gpu\n", "5: device: 'gpu' given; must be auto, cpu, cuda, cuda:N or mps"),
-        ("schedule: turns\n", "5: schedule: 'turns' given, but only concurrent is built yet"),
+        ("schedule: turns\n", "5: schedule: 'turns' given; must be concurrent, sequential, mixture, custom"),
         ("  two: {path: rows.csv, adapter: qlora}\n", "5: tasks.two.adapter: 'qlora' given, but the base is quantised"),
         ("adapter: full\nbase_quantization: nf4\n", "6: base_quantization: 'nf4' given, but only a float base can be"),
         ("base_quantization: nf3\n", "5: base_quantization: 'nf3' given; must be nf4, int8"),

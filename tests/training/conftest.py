@@ -11,6 +11,8 @@ UPPER = {"path": "upper.jsonl", "eval_path": "held.jsonl", "validation_path": "h
          "response": "{answer}", "max_new_tokens": 4, "metrics": ["exact_match", "loss"]}  # fmt: skip
 SUMS = {"path": "sums.csv", "prompt": "{a}+{b}=", "response": "{c}", "num_epochs": 3, "val_set_size": 4,
         "max_new_tokens": 4, "metrics": ["exact_match"], "lora_dropout": 0.1, "lora_r": 4}  # fmt: skip
+DOWN = {"path": "upper.jsonl", "eval_path": "held.jsonl", "prompt": "{answer} = ", "response": "{text}",
+        "max_new_tokens": 4, "metrics": ["loss"]}  # fmt: skip
 TOP = {"prompt_style": "raw", "micro_batch_size": 4, "steps": 6,
        "lora_r": 2, "learning_rate": 0.01, "interleave": "mixed", "eval_steps": 2, "save_steps": 2}  # fmt: skip
 
@@ -37,18 +39,20 @@ def write_rows(folder):
 def project(tmp_path, tiny_folder):
     """Make a config of two tasks, ``upper`` and ``sums``, with their rows; keywords change its top.
 
-    upper, sums: more settings of the task. name: of the YAML and of the run's folder. None takes a setting away.
+    upper, sums: more settings of the task. others: more tasks, whole. name: of the YAML and of the run's folder.
+    None takes a setting away.
     """
     (tmp_path / "base").symlink_to(tiny_folder)
     write_rows(tmp_path)
 
-    def make(name="run", upper=(), sums=(), **top):
+    def make(name="run", upper=(), sums=(), others=(), **top):
         given = {"upper": upper, "sums": sums}
         tasks = {
             key: filled({**own, **dict(given[key])})
             for key, own in (("upper", UPPER), ("sums", SUMS))
             if given[key] is not None
         }
+        tasks |= {key: filled(own) for key, own in dict(others).items()}
         paths = {"output_dir": str(tmp_path / name), "base_model": str(tmp_path / "base")}
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(filled({**TOP, **paths, **top, "tasks": tasks}), sort_keys=False))

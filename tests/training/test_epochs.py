@@ -47,5 +47,5 @@ def test_a_run_that_is_killed_goes_on_from_the_epoch_that_it_had(project):
     whole = training.run(project("whole", save_strategy="epoch", save_steps=None)).run.folder.path
     config = project("killed", save_strategy="epoch", save_steps=None)
     killed(config, LOG, 9)  # both adapters have made four steps
-    assert [path.name for path in (config.output_dir / "checkpoints").iterdir()] == ["0-000004"]
+    assert max(path.name for path in (config.output_dir / "checkpoints").iterdir()) == "0-000004"
     same_run(training.run(config, resume=True).run.folder.path, whole)

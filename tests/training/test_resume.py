@@ -56,7 +56,9 @@ def same_run(found, wanted):
     best = sorted(path.relative_to(wanted) for path in wanted.glob("stages/**/*.safetensors"))
     assert best
     assert all((found / path).read_bytes() == (wanted / path).read_bytes() for path in best)
-    assert [path.name for path in (found / "checkpoints").iterdir()] == ["0-000006"]
+    kept = sorted(path.name for path in (found / "checkpoints").iterdir())
+    assert kept[-1] == "0-000006"
+    assert len(kept) <= 2
 
 
 def stopped(config, step, **options):

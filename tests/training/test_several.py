@@ -16,7 +16,7 @@ from tenfold.errors import AdapterError, ConfigError
 from tenfold.progress import SILENT
 from tenfold.tasks import encode_all
 from tenfold.training import loop, passes, plan
-from tenfold.training.run import _install
+from tenfold.training.installation import install
 
 BOTH = {"adapter": "lora+fff", "fff_intermediate_size": 4, "fff_blocks": 2, "warmup_steps": 0}
 NAMES = ["upper.lora", "upper.fff"]
@@ -76,7 +76,7 @@ def first_state(config):
     settle(bank.base)
     (task,) = runs.load_tasks(config)
     rows = {task.name: [one.row for one in encode_all(task.train, bank.base.coding, task.settings)]}
-    _install(config, bank, rows, SILENT)
+    install(config, bank, rows, SILENT)
     state = loop.begin(bank, plan.make(config, {"upper": len(rows["upper"])})[0], rows, seed=config.seed, mixed=False)
     for parts in loop.arrange(state, {0: state.batches[0].step(0)}):
         passes.run(bank, parts)

@@ -147,6 +147,11 @@ class Bank:
                 del self._switches[place]
         del self.adapters[name]
 
+    def clear(self) -> None:
+        """Take all adapters out; the base is then as plain as it was loaded."""
+        for name in list(self.adapters):
+            self.remove(name)
+
     def get(self, name: str) -> Installed:
         """The adapter of that name; AdapterError with the known names otherwise."""
         if name not in self.adapters:

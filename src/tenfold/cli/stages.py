@@ -25,9 +25,12 @@ def show_plan(config: Config, console: Console, progress: Progress) -> None:
     with config.locating():
         rows = {task.name: tasks.encode_all(task.train, base.coding, task.settings, progress) for task in loaded}
     lengths = {name: [len(one.row.source) + len(one.row.tokens) for one in found] for name, found in rows.items()}
-    for number, stage in enumerate(plan.make(config, {name: len(found) for name, found in rows.items()})):
+    counts = {name: len(found) for name, found in rows.items()}
+    for stage in plan.make(config, counts, heads=bool(base.heads)):
         table = make_table(HEADERS, [_row(lane, config, base) for lane in stage.lanes], left=(0, 1, 2))
-        console.print(f"stage {number}: {stage.name}, {stage.steps:,} steps", table, sep="\n", highlight=False)
+        console.print(f"stage {stage.number}: {stage.name}, {stage.steps:,} steps", table, sep="\n", highlight=False)
+        if stage.note:
+            console.print(stage.note, highlight=False)
         console.print(f"memory: {describe_memory(stage, config, base, lengths)}", highlight=False)
 
 
@@ -39,8 +42,15 @@ def _row(lane: Lane, config: Config, base: Base) -> tuple[str, ...]:
 
 
 def _active(lane: Lane) -> str:
-    parts = [f"{name}:{weight:g}" if weight != 1 else name for f in lane.feeds for name, weight in f.composition]
-    return "+".join(dict.fromkeys(parts)) or "base"
+    """``sst2+imdb`` where all rows have that, else each task with its own: ``mr: base, sst2: sst2``."""
+    found = {feed.task: "+".join(_part(*part) for part in feed.composition) or "base" for feed in lane.feeds}
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return ", ".join(f"{task}: {on}" for task, on in found.items())
+
+
+def _part(name: str, weight: float) -> str:
+    return f"{name}:{weight:g}" if weight != 1 else name
 
 
 def _parameters(lane: Lane, config: Config, base: Base) -> int:
@@ -52,6 +62,8 @@ def count_trainable(learner: str, config: Config, base: Base) -> int:
     if learner == BASE_LEARNER:
         return sum(parameter.numel() for parameter in base.model.parameters())
     task = config.owners[learner]
+    if task.full:
+        return copies.size(base, len(task.task.classes), ())
     own, named = task.adapters[learner], task.training.modules_to_save or ()
     modules = copies.size(base, len(task.task.classes), named) if learner == next(iter(task.adapters)) else 0
     return sizes.total(base.model, {own.kind: own.settings}) + modules

@@ -86,7 +86,8 @@ def measure(flags: Flags, progress: Progress = SILENT) -> list[Result]:
     config = configure(flags, train=False, eval_path=rows, validation_path=None)
     bank = Bank(runs.load_base(config, config.base_model, progress))
     store.load(bank, folder, flags.task)
-    items = runs.measure_items(bank, runs.load_tasks(config), runs.compositions(config, bank))
+    labels = runs.present(config, bank)
+    items = runs.measure_items(runs.load_tasks(config), lambda task: runs.labelled(config, bank, task, labels))
     return summarise(evaluate.evaluate(bank, items, progress=progress), seed=config.seed)
 
 

@@ -1,7 +1,7 @@
 """The files that a config names, relative to the folder that it lies in."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,22 @@ def missing(name: str, task: TaskSettings, adapters: Iterable[str], folder: Path
     for given in adapters:
         if not locate(given, folder).is_dir():
             yield Problem(("tasks", name, "adapter_path"), _absent("folder", given, folder))
+
+
+def absolute_loras(values: dict[str, Any], folder: Path) -> None:
+    """The folders of ``loras``, seen from the config, as absolute paths."""
+    given = values.get("loras")
+    if isinstance(given, dict):
+        values["loras"] = {
+            name: str(locate(path, folder).resolve()) if isinstance(path, str) else path for name, path in given.items()
+        }
+
+
+def missing_loras(loras: Mapping[str, str], tasks: Collection[str]) -> Iterator[Problem]:
+    """The folders of ``loras`` that are not there; those of tasks are looked for as ``adapter_path``."""
+    for name, path in loras.items():
+        if name not in tasks and not Path(path).is_dir():
+            yield Problem(("loras", name), _absent("folder", path, Path()))
 
 
 def _absent(what: str, given: str, folder: Path) -> str:

@@ -1,5 +1,6 @@
 """The whole configuration: read, checked, and resolved for each task."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from tenfold.config.dump import to_yaml
 from tenfold.config.overrides import override
 from tenfold.config.resolve import resolve
 from tenfold.config.resolved import Resolved, ResolvedTask
-from tenfold.config.settings import RunSettings
+from tenfold.config.settings import RunSettings, TrainingSettings
 from tenfold.errors import ConfigError, TenfoldError, nearest
 
 
@@ -38,6 +39,11 @@ class Config(RunSettings):
     def parse(cls, settings: Mapping[str, Any], folder: str | Path = ".", *, require_files: bool = True) -> Self:
         """The same from a dict with the keys of the YAML; relative paths of data start at the folder."""
         return cls._make(Document("config", _plain(settings)), Path(folder), "config", (), require_files)
+
+    @classmethod
+    def of(cls, given: Document, folder: Path) -> Self:
+        """The same from a document, whose places errors name."""
+        return cls._make(given, folder, "config", (), True)
 
     @classmethod
     def _make(cls, given: Document, folder: Path, name: str, overrides: Sequence[str], require_files: bool) -> Self:
@@ -73,9 +79,26 @@ class Config(RunSettings):
         return self._resolved.tasks[name]
 
     @property
+    def training(self) -> TrainingSettings:
+        """What the top says for all tasks."""
+        return self._resolved.training
+
+    @property
     def owners(self) -> dict[str, ResolvedTask]:
-        """The task of each adapter that the config asks for, by the adapter's name."""
-        return {name: task for task in self._resolved.tasks.values() for name in task.adapters}
+        """The task of each adapter that the config asks for, by the adapter's name; of a mixture's the first."""
+        tasks = reversed(self._resolved.tasks.values())
+        found = {name: task for task in tasks for name in reversed(task.adapters or (task.name,))}
+        return dict(reversed(found.items()))
+
+    def users(self, adapter: str) -> list[ResolvedTask]:
+        """The tasks that have an adapter for their own: one, or all of a mixture's."""
+        return [task for task in self._resolved.tasks.values() if adapter in (task.adapters or (task.name,))]
+
+    def replace(self, **top: Any) -> Self:
+        """The same config with other values at the top."""
+        given = self._document
+        values = {**copy.deepcopy(given.values), **_plain(top)}
+        return self._make(Document(given.name, values, given.places, given.text), self._folder, "config", (), False)
 
     def where(self, *keys: str) -> str:
         """Where a setting stands, e.g. ``where("tasks", "dates", "prompt")`` is "demo.yaml:12"."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tenfold.config import files, keys, layers
+from tenfold.config import files, keys, layers, orders
 from tenfold.config.document import Document
 from tenfold.config.layers import Layer
 from tenfold.config.problems import Problem, check, shown
@@ -27,6 +27,7 @@ def resolve(document: Document, folder: Path, require_files: bool) -> Resolved:
         work.problems += files.missing_text(resolved.run.general_text)
         for name, task in resolved.tasks.items():
             work.problems += files.missing(name, task.task, task.adapter_paths.values(), folder)
+        work.problems += files.missing_loras(resolved.run.loras, resolved.tasks)
     check(work.problems, document)
     assert resolved, "nothing resolved, yet no problem found"
     return resolved
@@ -38,6 +39,7 @@ class _Resolution:
     folder: Path
     problems: list[Problem] = field(default_factory=list)
     used: set[str] = field(default_factory=set)  # kinds
+    founding: str | None = None  # the task that trains the base first
 
     def resolve(self) -> Resolved | None:
         values = self.document.values
@@ -50,13 +52,14 @@ class _Resolution:
         if values.get("adapter") == keys.QLORA:
             values["adapter"] = "lora"
             values["base_quantization"] = values.get("base_quantization") or "nf4"
+        files.absolute_loras(values, self.folder)
         top = layers.top(values)
         run = top.build(RunSettings, RunSettings.model_fields, self.problems)
         training = top.build(TrainingSettings, TrainingSettings.model_fields, self.problems)
         tasks = self.tasks(top)
         adapters = self.adapters(top)
-        if not self.problems:
-            self.check_full(tasks)
+        if run and not self.problems:
+            self.problems += orders.problems(run, tasks, values)
         return Resolved(run, training, adapters, tasks) if run and training and not self.problems else None
 
     def tasks(self, top: Layer) -> dict[str, ResolvedTask]:
@@ -66,6 +69,7 @@ class _Resolution:
         elif not given:
             self.problem(("tasks",), "required: at least one task, as in tasks: {dates: {path: dates.csv}}")
         else:
+            self.founding = orders.founding(top.values)
             found = {name: self.task(name, raw, top) for name, raw in given.items()}
             return {name: task for name, task in found.items() if task}
         return {}
@@ -94,17 +98,23 @@ class _Resolution:
         if wrong := keys.kinds_problem(given):
             self.problem(layer.origin["adapter"], wrong)
             return None
-        adapters = self.task_adapters(name, given, layer)
-        return ResolvedTask(name, settings, training, adapters) if settings and training else None
+        given = keys.FULL if name == self.founding and "adapter" not in layer.own else given
+        label = orders.MIXTURE if self.document.values.get("schedule") == "mixture" else name
+        adapters = self.task_adapters(label, given, layer)
+        if not settings or not training:
+            return None
+        loras = self.document.values.get("loras")
+        lora = loras.get(label) if isinstance(loras, dict) else None
+        return ResolvedTask(name, settings, training, adapters, label, settings.adapter_path or lora)
 
-    def task_adapters(self, name: str, given: str, layer: Layer) -> dict[str, TaskAdapter]:
+    def task_adapters(self, label: str, given: str, layer: Layer) -> dict[str, TaskAdapter]:
         """A task's adapters by name; those with problems are left out."""
         kinds = keys.split(given)
         models = {kind: keys.kind_settings()[kind] for kind in kinds}
         self.used |= models.keys()
         self.check_kinds(given, models, layer)
         built = {kind: layer.build(model, model.model_fields, self.problems) for kind, model in models.items()}
-        named = zip(adapter_names(name, kinds), built.items(), strict=True)
+        named = zip(adapter_names(label, kinds), built.items(), strict=True)
         return {own: TaskAdapter(kind, settings) for own, (kind, settings) in named if settings}
 
     def adapters(self, top: Layer) -> dict[str, BaseModel]:
@@ -121,22 +131,6 @@ class _Resolution:
         foreign = keys.adapter_keys() - {key for model in models.values() for key in model.model_fields}
         for key in sorted(foreign & set(layer.own)):
             self.problem(layer.origin[key], f"is a setting of {_owners(key)}, but the adapter is {given}")
-
-    def check_full(self, tasks: dict[str, ResolvedTask]) -> None:
-        """The base is trained for all tasks or for none, and once."""
-        full = [name for name, task in tasks.items() if task.full]
-        if full and len(full) < len(tasks):
-            self.problem(("tasks", full[0], "adapter"), "full trains the base under the other tasks; say it at the top")
-        if full and (held := self.document.values.get("base_quantization")):
-            self.problem(("base_quantization",), f"{shown(held)} given, but only a float base can be trained in full")
-        for name in full:
-            if tasks[name].task.adapter_path:
-                self.problem(
-                    ("tasks", name, "adapter_path"), "with adapter full the base itself is trained, without adapters"
-                )
-            for key, value in (self.document.values["tasks"][name] or {}).items():
-                if value is not None and key in TrainingSettings.model_fields:
-                    self.problem(("tasks", name, key), "the base is trained once for all tasks; say it at the top")
 
     def problem(self, path: tuple[str, ...], message: str) -> None:
         self.problems.append(Problem(path, message))

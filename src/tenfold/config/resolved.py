@@ -23,13 +23,17 @@ class ResolvedTask:
     """Everything that holds for one task.
 
     adapters: by the names that they have in the bank and on disk, in the order in which they apply: TASK where it is
-    one, TASK.KIND where they are several; none where the base itself is trained.
+    one, TASK.KIND where they are several; none where the base itself is trained. Tasks of a mixture have the same.
+    label: what they are called together: the task's name, or that of the mixture. source: the folder that they begin
+    from, as ``adapter_path`` or ``loras`` say.
     """
 
     name: str
     task: TaskSettings
     training: TrainingSettings
     adapters: dict[str, TaskAdapter]
+    label: str
+    source: str | None = None
 
     @property
     def full(self) -> bool:
@@ -38,14 +42,14 @@ class ResolvedTask:
 
     @property
     def composition(self) -> Composition:
-        """What is active on its rows: all of its adapters."""
+        """All of its adapters."""
         return compose(*self.adapters)
 
     @property
     def adapter_paths(self) -> dict[str, str]:
-        """The folder of each adapter where ``adapter_path`` is given: PATH, or PATH.KIND where they are several."""
-        given = self.task.adapter_path
-        return {name: given.rstrip("/\\") + name.removeprefix(self.name) for name in self.adapters} if given else {}
+        """The folder of each adapter where there is a source: PATH, or PATH.KIND where they are several."""
+        given = self.source
+        return {name: given.rstrip("/\\") + name.removeprefix(self.label) for name in self.adapters} if given else {}
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,6 @@ class Resolved:
     tasks: dict[str, ResolvedTask]
 
 
-def adapter_names(task: str, kinds: Sequence[str]) -> list[str]:
-    """What a task's adapters are called: TASK where it has one, TASK.KIND for each where it has several."""
-    return [task] if len(kinds) == 1 else [f"{task}.{kind}" for kind in kinds]
+def adapter_names(label: str, kinds: Sequence[str]) -> list[str]:
+    """What a task's adapters are called: LABEL where it has one, LABEL.KIND for each where it has several."""
+    return [label] if len(kinds) == 1 else [f"{label}.{kind}" for kind in kinds]

@@ -13,8 +13,10 @@ from pydantic import (
     model_validator,
 )
 
+from tenfold.config.schedule import ScheduleSettings, Seed
 
-class RunSettings(BaseModel):
+
+class RunSettings(ScheduleSettings):
     """What is set once for a whole run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,11 +59,7 @@ class RunSettings(BaseModel):
     output_dir: Path = Field(
         Path("runs/config"), description="Run folder; by default runs/ and the name of the config file."
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="Where every random number of the run comes from.")
-    schedule: Literal["concurrent"] = Field(
-        "concurrent",
-        description="Order of the stages. concurrent: all adapters train side by side in one stage.",
-    )
+    seed: Seed = Field(0, description="Where every random number of the run comes from.")
     interleave: Literal["auto", "mixed", "turns"] = Field(
         "auto",
         description="Several adapters in one pass (mixed) or by turns; auto measures which is faster.",
@@ -84,13 +82,6 @@ class RunSettings(BaseModel):
         "checkpoint to go on from; no: only the last one, and the best by validation.",
     )
     logging_steps: int = Field(1, ge=1, description="Optimizer steps between lines of metrics.jsonl.")
-
-    @field_validator("schedule", mode="before")
-    @classmethod
-    def _built(cls, given: str) -> str:
-        if given != "concurrent":
-            raise ValueError(f"{given!r} given, but only concurrent is built yet")
-        return given
 
     @field_validator("tokenise_model")
     @classmethod

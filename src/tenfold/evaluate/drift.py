@@ -11,6 +11,7 @@ from tenfold.base.model import Base
 from tenfold.errors import DataError
 from tenfold.evaluate.cases import Case
 from tenfold.evaluate.evaluation import CaseSet, count_parameters
+from tenfold.evaluate.matrix import FULL
 from tenfold.evaluate.metrics import GENERAL, KL
 from tenfold.evaluate.preparation import split_examples
 from tenfold.generate.divergence import divergence
@@ -51,7 +52,8 @@ def measure_drift(
     """The sets that ``evaluate`` made of the tasks, with the divergence from the base in up to ``MOST`` of their cases,
     and for each of their compositions (the base's too) one more: the texts, with their loss.
 
-    Classifiers without a head of the base's own have no divergence, classifiers no loss on text.
+    A base that was trained itself is the base; what it was before is no longer there to be compared with. Classifiers
+    without a head of the base's own have no divergence, classifiers no loss on text.
     """
     measured = _with_divergence(bank, sets, {task.name: task for task in tasks}, progress)
     return measured if bank.base.family == "classification" else measured + _general(bank, sets, texts, progress)
@@ -60,13 +62,21 @@ def measure_drift(
 def _with_divergence(
     bank: Bank, sets: Sequence[CaseSet], tasks: Mapping[str, Task], progress: Progress
 ) -> list[CaseSet]:
-    samples = [_sample(bank.base, tasks[one.task], one) if one.composition else {} for one in sets]
+    moved = [one.composition and one.adapter != FULL for one in sets]
+    samples = [
+        _sample(bank.base, tasks[one.task], one) if asked else {} for one, asked in zip(sets, moved, strict=True)
+    ]
     rows = [(row, one.composition) for one, own in zip(sets, samples, strict=True) for row in own.values()]
     found = iter(divergence(bank, rows, progress))
     return [
         _add(one, {place: (next(found), row.counted) for place, row in own.items()})
         for one, own in zip(sets, samples, strict=True)
     ]
+
+
+def kept_general(cases: Sequence[Case], one: CaseSet) -> CaseSet:
+    """What was measured of the texts, from its cases; one: another set of the same task and composition."""
+    return replace(one, split=SPLIT, measures=[GENERAL], cases=list(cases))
 
 
 def _sample(base: Base, task: Task, one: CaseSet) -> dict[int, Row]:

@@ -38,26 +38,35 @@ def save(bank: Bank, name: str, folder: Path, described: card.Card) -> None:
         (work / card.NAME).write_bytes(documents.text(described))
 
 
-def load(bank: Bank, folder: Path, name: str | None = None, training: Mapping[str, Any] | None = None) -> str:
+def load(
+    bank: Bank,
+    folder: Path,
+    name: str | None = None,
+    training: Mapping[str, Any] | None = None,
+    fingerprint: str | None = None,
+) -> str:
     """Put an adapter from disk into the bank, in float32, under a name (the folder's own unless given).
 
     training: settings of a task that trains it further; those that only matter in training (dropout, factors on
-    the learning rate) hold, those that make the adapter what it is come from the file.
+    the learning rate) hold, those that make the adapter what it is come from the file. fingerprint: of the base that it
+    must have been made for, where that is not the bank's.
     Raises AdapterError, and leaves the bank as it was, for a folder that is broken, of another base model,
     or whose tensors are not exactly those that its settings ask for on this base.
     """
     atomic.recover(folder)
     settings = documents.read_object(folder / SETTINGS, AdapterError)
-    _check_base(folder, bank.base)
+    _check_base(folder, bank.base, fingerprint or bank.base.fingerprint)
     name = name or folder.resolve().name
     bank.require_free(name)
     try:
         kind, config = peft.kind(settings)
-        module: Kind = plugins.find("tenfold.adapters", kind)
+        module: Kind = plugins.find("tenfold.adapters", kind, peft.WRITTEN)
         if training:
             config = config.model_copy(update={key: training[key] for key in module.TRAINING if key in training})
-        known = mlps(bank.base.model) if module.targets(config).mlps else bank.linear
-        parts, file = blank(module, config, peft.layers(bank, settings, known)), _file(folder)
+        targets = module.targets(config)
+        known = mlps(bank.base.model) if targets.mlps else bank.linear
+        layers = [] if targets.names == () else peft.layers(bank, settings, known)
+        parts, file = blank(module, config, layers), _file(folder)
         modules = own.shells(bank.base, settings, lambda: tensors.shapes(file))
         _fill(parts, modules, file, bank)
     except AdapterError as error:
@@ -87,12 +96,12 @@ def origin(folder: Path) -> Origin:
     return Origin(name, next((key for key, task in PEFT_TASKS.items() if task == settings.get("task_type")), None))
 
 
-def _check_base(folder: Path, base: Base) -> None:
+def _check_base(folder: Path, base: Base, fingerprint: str) -> None:
     found = card.read(folder)
-    if found and found.fingerprint != base.fingerprint:
+    if found and found.fingerprint != fingerprint:
         raise AdapterError(
             f"{folder} was made for base model {found.base_model!r} (fingerprint {found.fingerprint:.12}), "
-            f"not for {base.name!r} ({base.fingerprint:.12})"
+            f"not for {base.name!r} ({fingerprint:.12})"
         )
 
 

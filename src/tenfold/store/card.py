@@ -20,7 +20,8 @@ class Card(BaseModel):
     tenfold: the version that wrote it. base_model, fingerprint: the model, by name and by its float weights.
     quantisation: how the base was held in training, None for floats. prompt: the task's template settings.
     composition: the task's adapters that it was trained and measured together with, itself among them.
-    data: hash of the training rows. metrics: by name, as measured last. settings: what it was trained with.
+    tasks: the template settings of each, for an adapter of several tasks. data: hash of the training rows.
+    metrics: by name, as measured last. settings: what it was trained with.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -32,6 +33,7 @@ class Card(BaseModel):
     task: str | None = None
     composition: list[str] = []
     prompt: dict[str, Any] = {}
+    tasks: dict[str, dict[str, Any]] = {}
     data: str | None = None
     metrics: dict[str, float | None] = {}
     settings: dict[str, Any] = {}
@@ -44,6 +46,7 @@ def describe(
     task: str | None = None,
     composition: list[str] | None = None,
     prompt: dict[str, Any] | None = None,
+    tasks: dict[str, dict[str, Any]] | None = None,
     data: str | None = None,
     metrics: dict[str, float | None] | None = None,
     settings: dict[str, Any] | None = None,
@@ -52,7 +55,7 @@ def describe(
     return Card(
         tenfold=version("tenfold"), base_model=base.name, fingerprint=base.fingerprint, task=task, data=data,
         quantisation=str(base.quantization) if base.quantization else None, composition=composition or [],
-        prompt=prompt or {}, metrics=metrics or {}, settings=settings or {}, date=datetime.now(UTC),
+        prompt=prompt or {}, tasks=tasks or {}, metrics=metrics or {}, settings=settings or {}, date=datetime.now(UTC),
     )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ from tenfold.base.families import PEFT_TASKS
 from tenfold.errors import AdapterError
 from tenfold.store.card import first_problem
 
+WRITTEN = ("Config", "PEFT_TYPE")
+"""What a kind defines that has files."""
 PATIENCE = 2.0
 """Seconds that the patterns of one file may take on all names of a model."""
 
@@ -32,7 +34,7 @@ class Targets(BaseModel):
 def describe(bank: Bank, name: str) -> dict[str, Any]:
     """The settings of an adapter in the bank as PEFT writes them."""
     installed, model = bank.get(name), bank.base.model
-    kind: Kind = plugins.find("tenfold.adapters", installed.kind)
+    kind: Kind = plugins.find("tenfold.adapters", installed.kind, WRITTEN)
     names = shortest(model, installed.modules)
     return {
         **kind.to_peft(installed.config, names), "base_model_name_or_path": bank.base.name,
@@ -60,7 +62,9 @@ def kind(settings: dict[str, Any]) -> tuple[str, BaseModel]:
 
 @functools.cache
 def _kinds() -> dict[str, Kind]:
-    return {name: plugins.find("tenfold.adapters", name) for name in plugins.names("tenfold.adapters")}
+    return {
+        name: plugins.find("tenfold.adapters", name, WRITTEN) for name in plugins.names("tenfold.adapters", WRITTEN)
+    }
 
 
 def _config(module: Kind, settings: dict[str, Any]) -> BaseModel:

@@ -4,11 +4,13 @@
 
     config.yaml  plan.json  metrics.jsonl  results.json  matrix.json
     adapters/NAME/  stages/N/adapters/NAME/  stages/N/best/NAME/  stages/N/epoch-E/NAME/
-    cases/TASK.ADAPTER.jsonl  checkpoints/
+    cases/TASK.ADAPTER.jsonl  stages/N/cases/  stages/before/cases/  checkpoints/  base/  added/TASK/
 
+With several seeds: config.yaml plan.json results.json, and a run for each in seed-S/.
 An adapter's NAME is its task's, or TASK.KIND where the task has several.
 """
 
+import re
 import shutil
 from dataclasses import dataclass
 from io import BufferedRandom
@@ -23,7 +25,8 @@ from tenfold.store import adapter, atomic, documents
 CONFIG, PLAN, METRICS, RESULTS = "config.yaml", "plan.json", "metrics.jsonl", "results.json"
 INSPECTED = "inspect.png"
 LAYOUT = {CONFIG, PLAN, METRICS, RESULTS, INSPECTED, "matrix.json", "report.html", "base", "adapters", "stages",
-          "cases", "router", "checkpoints"}  # fmt: skip
+          "cases", "router", "checkpoints", "added"}  # fmt: skip
+SEED = re.compile(r"seed-\d+")
 LONGEST = 200
 
 
@@ -133,11 +136,12 @@ def folder_name(name: str) -> str:
 def _make_room(path: Path, overwrite: bool) -> None:
     """Clear what a run left. Nothing that tenfold did not write is ever removed."""
     there = {entry.name for entry in path.iterdir()}
+    ours = {name for name in there if name in LAYOUT or SEED.fullmatch(name)}
     if not overwrite and PLAN in there:
         raise RunError(f"there is a run at {path} already; resume it, overwrite it, or name another output_dir")
-    if PLAN not in there and not (overwrite and there <= LAYOUT) and there:
+    if PLAN not in there and not (overwrite and there <= ours) and there:
         raise RunError(f"{path} holds {min(there)!r} and is no run; name another output_dir")
-    for name in sorted(there & LAYOUT, key=PLAN.__eq__):  # the plan last: until then it is a run
+    for name in sorted(ours, key=PLAN.__eq__):  # the plan last: until then it is a run
         entry = path / name
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 

@@ -3,7 +3,7 @@
 import codecs
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 from tenfold.tasks.prompts import Template, as_text
 
@@ -111,6 +111,12 @@ class TaskSettings(SourceSettings):
         1.0,
         gt=0,
         description="Weight of this task's rows in the loss of an adapter that several tasks train.",
+    )
+    mixture_rate: FiniteFloat | None = Field(
+        None,
+        gt=0,
+        description="schedule mixture: how often rows of this task are drawn, beside those of the others; beats "
+        "mixture_temperature.",
     )
 
     data_format: Format = Field(

@@ -16,7 +16,12 @@ from tenfold.training.plan import Stage
 def describe(bank: Bank, stages: Sequence[Stage], data: Mapping[str, str], seed: int) -> dict[str, Any]:
     """JSON that differs where the final numbers would. data: the digest of each task's training rows."""
     adapters = {
-        name: {"kind": own.kind, **own.config.model_dump(), "layers": list(own.modules), "own": list(own.copies)}
+        name: {
+            "kind": own.kind,
+            **own.config.model_dump(),
+            "layers": list(own.modules),
+            "own": [place for place in own.copies if place not in bank.base.heads],
+        }
         for name, own in bank.adapters.items()
     }
     found = {
@@ -38,6 +43,13 @@ def digest(rows: Sequence[Row]) -> str:
         beside = [list(row.source), row.label] if row.source or row.label is not None else []
         found.update(json.dumps([list(row.tokens), list(row.supervised), *beside]).encode())
     return found.hexdigest()
+
+
+def join(digests: Sequence[str]) -> str | None:
+    """One digest of several; of one that itself, of none None."""
+    if len(digests) < 2:
+        return digests[0] if digests else None
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def require_same(path: Path, planned: Mapping[str, Any], now: Mapping[str, Any]) -> None:

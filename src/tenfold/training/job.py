@@ -1,32 +1,35 @@
 """A run under way: what is written to its folder, in which order."""
 
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenfold import base, evaluate, runs, store
+from tenfold import evaluate, runs, store
 from tenfold.adapters import Bank
+from tenfold.base import save as save_model
 from tenfold.base.head import checkpointing
 from tenfold.base.layout import Row
 from tenfold.base.model import Way
 from tenfold.base.probe import settle
 from tenfold.config import Config
-from tenfold.evaluate import CaseSet, Result
+from tenfold.evaluate import Result
 from tenfold.progress import Progress
-from tenfold.store import RunFolder, card
+from tenfold.store import RunFolder
 from tenfold.tasks import Task
-from tenfold.training import checkpoints, identity, loop
-from tenfold.training.loop import State
+from tenfold.training import carrying, checkpoints, identity, loop
+from tenfold.training.cards import Cards
+from tenfold.training.checkpoints import Checkpoint
+from tenfold.training.installation import install
+from tenfold.training.loop import Loop, State
+from tenfold.training.measurements import Measurements
 from tenfold.training.plan import Stage
 from tenfold.training.watch import Interrupt, Watch
-
-PROMPT = {"prompt", "response", "system", "prompt_style", "labels", "options", "data_format",
-          "max_new_tokens", "stop"}  # fmt: skip
 
 
 @dataclass
 class Job:
-    """Everything that one run works with. rows, validation: of each task, as tokens."""
+    """Everything that one run works with. rows, validation: of each task, as tokens. loop: None is the built-in."""
 
     config: Config
     folder: RunFolder
@@ -34,57 +37,95 @@ class Job:
     tasks: list[Task]
     rows: dict[str, list[Row]]
     validation: dict[str, list[Row]]
+    stages: list[Stage]
     progress: Progress
+    loop: Loop | None = None
+    lines: int = 0  # of metrics.jsonl
     data: dict[str, str] = field(init=False)
+    plan: dict[str, Any] = field(init=False)
+    measurements: Measurements = field(init=False)
 
     def __post_init__(self) -> None:
         self.data = {name: identity.digest(rows) for name, rows in self.rows.items()}
+        self.measurements = Measurements(self.config, self.folder, self.tasks, self.stages, self.progress)
 
-    @property
-    def full(self) -> bool:
-        """Whether the base itself is trained."""
-        return any(task.full for task in self.config.tasks.values())
+    def train(self, planned: dict[str, Any] | None, found: Checkpoint | None) -> bool:
+        """Every stage in turn -> whether it was interrupted. What was trained is on disk afterwards.
 
-    def measure_before(self) -> list[CaseSet]:
-        """The untouched base on every task, where training will change it."""
-        if not self.full:
-            return []
-        return runs.measure(self.bank, runs.measure_items(self.bank, self.tasks, {}), self.config, self.progress)
-
-    def train(self, stages: list[Stage], resume: bool) -> bool:
-        """Every stage in turn -> whether it was interrupted. What was trained is on disk afterwards."""
-        planned = self.folder.read_json("plan.json") if resume else None
-        found = checkpoints.find(self.folder) if resume else None
-        interrupt = Interrupt()
-        interrupted = False
-        with interrupt.listening(), checkpointing(self.bank.base.model, self.config.gradient_checkpointing):
-            for number, stage in enumerate(stages):
-                state = loop.begin(self.bank, stage, self.rows, seed=self.config.seed, mixed=False)
-                self.settle_plan(stages, state, planned)
-                watch = self.watch(number, interrupt)
-                if resume:
-                    watch.resume(checkpoints.load(found, state) if found else {"best": {}, "lines": 0})
-                loop.train(state, watch, self.progress)
-                interrupted = state.done < stage.steps
+        planned, found: of a run that goes on, its plan and the checkpoint that it goes on from (None: from the start).
+        """
+        interrupt, first = Interrupt(), found.stage if found else 0
+        based = bool(found and found.base)
+        with interrupt.listening():
+            state = loop.begin(self.bank, self.stages[first], self.rows, seed=self.config.seed, mixed=False)
+            self.settle_plan(state, planned, based)
+            if planned is not None and found is None:
+                self.folder.cut_metrics(0)
+            self.measurements.before(self.bank, based)
+            for stage in self.stages[first:]:
+                if self.train_stage(stage, interrupt, found if stage.number == first else None):
+                    self.save()
+                    self.save_base(stage)
+                    return True
+                self.close(stage)
         self.save()
-        self.save_base()
-        return interrupted
+        return False
 
-    def settle_plan(self, stages: list[Stage], state: State, planned: Any) -> None:
+    def train_stage(self, stage: Stage, interrupt: Interrupt, found: Checkpoint | None) -> bool:
+        """One stage, from a checkpoint of it where there is one -> whether it was interrupted."""
+        mixed = self.plan["interleave"] == "mixed"
+        state = loop.begin(self.bank, stage, self.rows, seed=self.config.seed, mixed=mixed)
+        watch = self.watch(stage, interrupt)
+        if found:
+            checkpoints.load(found, state)
+            watch.resume(found.notes)
+        with checkpointing(self.bank.base.model, self.config.gradient_checkpointing):
+            if self.loop and state.done < stage.steps:
+                self.loop(state, watch)
+            loop.train(state, watch, self.progress)
+        self.lines = watch.lines
+        return state.done < stage.steps
+
+    def close(self, stage: Stage) -> None:
+        """What there is after a stage: its base, its adapters, and what every task scores."""
+        if stage.trains_base:
+            self.reopen(stage)
+        if len(self.stages) > 1:
+            self.save(stage.number)
+        self.measurements.after(self.bank, stage)
+
+    def reopen(self, stage: Stage) -> None:
+        """Write the base that a stage trained, and go on with it as anybody would open it.
+
+        It is another base than the one before, with a fingerprint of its own. What was trained or brought along goes
+        on as it is; what is yet to be born is born on it.
+        """
+        self.save_base(stage)
+        names, way = carrying.names(self.config, self.bank, self.stages[: stage.number + 1]), self.bank.base.way
+        kept = carrying.take(self.bank, names)
+        del self.bank
+        gc.collect()  # before another base stands beside it
+        self.bank = Bank(runs.load_base(self.config, str(self.folder.base.resolve()), self.progress))
+        self.bank.base.way = way
+        install(self.config, self.bank, self.rows, self.progress, self.plan["base_model"])
+        carrying.give(self.bank, kept)
+
+    def settle_plan(self, state: State, planned: dict[str, Any] | None, based: bool) -> None:
         """Measure what is to be measured before step 1 and write it down, or obey what a resumed run wrote."""
-        described = identity.describe(self.bank, stages, self.data, self.config.seed)
+        described = identity.describe(self.bank, self.stages, self.data, self.config.seed)
         if planned is not None:
-            identity.require_same(self.folder.path, planned, described)
-            self.bank.base.way = Way(**planned["way"])
-            state.mixed = planned["interleave"] == "mixed"
+            changed = {"base_model": planned["base_model"]} if based else {}
+            identity.require_same(self.folder.path, planned, described | changed)
+            self.bank.base.way, self.plan = Way(**planned["way"]), planned
             return
         way = settle(self.bank.base)
         seconds = self.measure_interleaving(state)
         choice = min(seconds, key=seconds.__getitem__) if seconds else self.config.interleave
-        state.mixed = choice == "mixed"
         self.folder.write(self.folder.config.name, self.config.dump())
         settled = {"interleave": choice, "interleave_seconds": seconds, "way": way.__dict__}
-        self.folder.write_json("plan.json", {**described, **settled})
+        counts = {"parameters": self.measurements.parameters(self.bank)}
+        self.plan = {**described, **settled, **counts}
+        self.folder.write_json("plan.json", self.plan)
 
     def measure_interleaving(self, state: State) -> dict[str, float]:
         """Seconds of a step by turns and mixed, where the config leaves the choice to a measurement."""
@@ -97,53 +138,39 @@ class Job:
         self.progress.note(f"{told}: {min(seconds, key=seconds.__getitem__)}")
         return seconds
 
-    def watch(self, stage: int, interrupt: Interrupt) -> Watch:
+    def watch(self, stage: Stage, interrupt: Interrupt) -> Watch:
         """The hooks of a stage."""
-        cards = {name: self.card(name) for name in self.bank.adapters}
+        trained = any(one.trains_base for one in self.stages[: stage.number])
+        base = self.bank.base.fingerprint if trained else None
         return Watch(
-            self.folder, stage, self.validation, cards, interrupt, self.progress,
+            self.folder, stage.number, self.validation, self.cards.all(), interrupt, self.progress,
+            lines=self.lines, base=base,
             save_steps=self.config.save_steps, save_epochs=self.config.save_strategy == "epoch",
             logging_steps=self.config.logging_steps,
         )  # fmt: skip
 
-    def card(self, name: str, metrics: dict[str, float | None] | None = None) -> card.Card:
-        """What stands beside an adapter's tensors."""
-        task = self.config.owners[name]
-        trained = task.training.model_dump() if task.task.train else {}
-        return card.describe(
-            self.bank.base,
-            task=task.name,
-            composition=list(task.adapters),
-            prompt=task.task.model_dump(include=PROMPT),
-            data=self.data[task.name] if task.task.train else None,
-            metrics=metrics,
-            settings={**trained, **self.bank.get(name).config.model_dump()},
-        )
+    @property
+    def cards(self) -> Cards:
+        """What stands beside adapters' tensors."""
+        return Cards(self.config, self.bank, self.data)
 
-    def save(self, metrics: Mapping[str, dict[str, float | None]] | None = None) -> None:
-        """Write every adapter, with the metrics of each on its card."""
-        for name in self.bank.adapters:
-            store.save(self.bank, name, self.folder.adapter(name), self.card(name, (metrics or {}).get(name)))
+    def save(self, stage: int | None = None, metrics: Mapping[str, dict[str, float | None]] | None = None) -> None:
+        """Write every adapter, or those that there are after a stage, with the metrics of each on its card."""
+        names = self.bank.adapters if stage is None else self.measurements.names(self.bank, self.stages[stage].present)
+        for name in names:
+            card = self.cards.make(name, (metrics or {}).get(name))
+            store.save(self.bank, name, self.folder.adapter(name, stage), card)
 
-    def save_base(self) -> None:
-        """Write the base where it was trained, as transformers reads it."""
-        if self.full:
+    def save_base(self, stage: Stage) -> None:
+        """Write the base where a stage trained it, as transformers reads it, with the head of the last of its tasks."""
+        if stage.trains_base:
+            carrying.put_head(self.bank, self.config, stage)
             with store.atomic.folder(self.folder.base) as work:
-                base.save(self.bank.base, work)
+                save_model(self.bank.base, work)
 
-    def finish(self, before: list[CaseSet]) -> list[Result]:
+    def finish(self) -> list[Result]:
         """Evaluate every task, keep the cases, and write the adapters' metrics onto their cards."""
-        if self.full:
-            items = runs.measure_items(self.bank, self.tasks, {})
-            sets = before + runs.as_full(runs.measure(self.bank, items, self.config, self.progress))
-        else:
-            items = runs.measure_items(self.bank, self.tasks, runs.compositions(self.config, self.bank))
-            sets = runs.measure(self.bank, items, self.config, self.progress)
+        sets = self.measurements.last(self.bank)
         results = evaluate.save(self.folder.path, sets, seed=self.config.seed)
-        self.save({name: _metrics(results, task.name) for name, task in self.config.owners.items()})
+        self.save(metrics=self.cards.metrics(results))
         return results
-
-
-def _metrics(results: list[Result], name: str) -> dict[str, float | None]:
-    """Of a task with its own adapters."""
-    return {f"{one.split}/{one.metric}": one.value for one in results if one.task == one.adapter == name}

@@ -8,6 +8,8 @@ from torch.optim import Optimizer
 
 from tenfold import plugins
 from tenfold.adapters import Bank
+from tenfold.adapters._base import Kind
+from tenfold.base.families import within
 from tenfold.training import optim
 from tenfold.training.plan import BASE_LEARNER, Lane, Stage
 
@@ -53,9 +55,11 @@ def make(bank: Bank, stage: Stage) -> list[Learner]:
 
 def _trainable(bank: Bank, name: str) -> tuple[Mapping[str, nn.Parameter], Mapping[str, float]]:
     if name == BASE_LEARNER:
-        return dict(bank.base.model.named_parameters()), {}
+        named = bank.base.model.named_parameters()
+        return {key: p for key, p in named if not within(key, bank.base.heads)}, {}
     installed = bank.get(name)
-    return bank.parameters(name), plugins.find("tenfold.adapters", installed.kind).rates(installed.config)
+    kind: Kind = plugins.find("tenfold.adapters", installed.kind, ("rates",))
+    return bank.parameters(name), kind.rates(installed.config)
 
 
 def release(bank: Bank, learners: list[Learner]) -> None:

@@ -1,10 +1,18 @@
-"""The loop: side by side, step by step, every lane by its own count, schedule and optimizer."""
+"""The loop: side by side, step by step, every lane by its own count, schedule and optimizer.
+
+A loop of one's own takes its place: ``tenfold.train(config, loop=fn)`` calls ``fn(state, hooks)`` for each stage. It
+runs from ``state.done`` to ``state.stage.steps``, counts ``state.done`` up and calls ``hooks.log`` for each lane's step
+and ``hooks.after`` between steps, which may tell it to end. Everything around it stays: plan, resuming, files, results.
+"""
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from torch.optim import Optimizer
+from transformers import PreTrainedModel
 
 from tenfold.adapters import Bank
 from tenfold.adapters.composition import Composition
@@ -12,11 +20,11 @@ from tenfold.base.layout import Row
 from tenfold.errors import RunError
 from tenfold.progress import SILENT, Progress
 from tenfold.training import learner as learners_
-from tenfold.training import passes
-from tenfold.training.batches import Batches, Micro
+from tenfold.training import passes, penalties, plan
+from tenfold.training.batches import Batches, Micro, portion
 from tenfold.training.learner import Learner
 from tenfold.training.passes import Part
-from tenfold.training.plan import Lane, Stage
+from tenfold.training.plan import Feed, Lane, Stage
 
 Rows = Mapping[str, Sequence[Row]]
 
@@ -34,7 +42,12 @@ class Hooks(Protocol):
 
 @dataclass
 class State:
-    """A stage under way."""
+    """A stage under way.
+
+    bank: the base with its adapters. batches: of each lane which rows a step takes. learners: what trains, each with
+    its parameters and its optimizer; only these require gradients. seed: of the stage. mixed: several lanes in one
+    pass, or turns. done: optimizer steps that are finished. drops: the lanes with dropout.
+    """
 
     bank: Bank
     stage: Stage
@@ -45,12 +58,38 @@ class State:
     done: int = 0
     drops: set[int] = field(default_factory=set)
 
+    @property
+    def model(self) -> PreTrainedModel:
+        """The base model. What is active on its tokens says ``bank.use(frame)``."""
+        return self.bank.base.model
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """By learner. Each learner's ``step`` sets the learning rate and clips before it calls its own."""
+        return {learner.name: learner.optimizer for learner in self.learners}
+
+    def rows(self) -> dict[int, list[Micro]]:
+        """The micro-batches of the next step, by the number of the lane; lanes that are finished have none."""
+        return {i: own.step(self.done) for i, own in enumerate(self.batches) if self.done < own.lane.steps}
+
+
+Loop = Callable[[State, Hooks], None]
+"""What runs a stage from ``state.done`` to its end, as ``train`` does."""
+
 
 def begin(bank: Bank, stage: Stage, rows: Rows, *, seed: int, mixed: bool) -> State:
-    """Set a stage up. rows: the training rows of each task. mixed: several lanes in one pass, or turns."""
-    batches = [Batches(lane, [rows[feed.task] for feed in lane.feeds], seed) for lane in stage.lanes]
+    """Set a stage up. rows: the training rows of each task. mixed: several lanes in one pass, or turns.
+
+    seed: of the run; the stage has its own from it.
+    """
+    seed = plan.seed_of(seed, stage.number)
+    batches = [Batches(lane, [_rows(feed, rows, seed) for feed in lane.feeds], seed) for lane in stage.lanes]
     drops = {i for i, lane in enumerate(stage.lanes) if any(_drops(bank, f.composition) for f in lane.feeds)}
     return State(bank, stage, batches, learners_.make(bank, stage), seed, mixed, drops=drops)
+
+
+def _rows(feed: Feed, rows: Rows, seed: int) -> Sequence[Row]:
+    return portion(rows[feed.task], feed.rows, seed, feed.task)
 
 
 def _drops(bank: Bank, composition: Composition) -> bool:
@@ -75,7 +114,7 @@ def train(state: State, hooks: Hooks, progress: Progress = SILENT) -> None:
 def step(state: State, hooks: Hooks) -> dict[str, float]:
     """One optimizer step of every lane that has not finished -> its loss by lane."""
     start, number = time.perf_counter(), state.done
-    micros = {i: b.step(number) for i, b in enumerate(state.batches) if number < b.lane.steps}
+    micros = state.rows()
     outcomes = [passes.run(state.bank, parts) for parts in arrange(state, micros)]
     found = {}
     for i, own in micros.items():
@@ -86,6 +125,7 @@ def step(state: State, hooks: Hooks) -> dict[str, float]:
             raise RunError(
                 f"the loss of {lane.name!r} is {found[lane.name]} at step {number + 1}; lower its learning_rate"
             )
+        record |= _penalise(state, i, own)
         stepped = [learner.step(number) for learner in state.learners if learner.lane is lane]
         record["learning_rate"] = stepped[0][0]
         record["grad_norm"] = math.hypot(*(float(norm) for _, norm in stepped))
@@ -94,6 +134,17 @@ def step(state: State, hooks: Hooks) -> dict[str, float]:
         record["pass_tokens"] = sum(o.tokens for o in outcomes if i in o.losses)
         record["seconds"] = round(time.perf_counter() - start, 4)
         hooks.log(lane, record)
+    return found
+
+
+def _penalise(state: State, lane: int, micros: Sequence[Micro]) -> dict[str, float]:
+    """Add what a lane has against forgetting to its gradients -> the value of each, by name."""
+    own, found = state.stage.lanes[lane], {}
+    if own.orthogonality:
+        found["orthogonality"] = penalties.orthogonality(state.bank, own)
+    if own.distillation:
+        parts = [part for micro in micros for part in _parts(state, lane, micro, micros)]
+        found["distillation"] = penalties.distillation(state.bank, parts, own.distillation)
     return found
 
 

@@ -44,7 +44,7 @@ def backward(
         *(torch.split(x, size) for x in (targets.hidden, targets.token, scale, targets.group)), strict=True
     ):
         part = hidden.detach()[index].requires_grad_()
-        with bank.use(_head_frame(bank, group, compositions)):
+        with bank.use(head_frame(bank, group, compositions)):
             out = logits(base, part)
             own = out.detach().float()
             found.append(into_gradient(own, token, factor))
@@ -54,7 +54,7 @@ def backward(
     return torch.cat(found)
 
 
-def _head_frame(bank: Bank, group: Tensor, compositions: Sequence[Composition]) -> Frame:
+def head_frame(bank: Bank, group: Tensor, compositions: Sequence[Composition]) -> Frame:
     """Which positions (K,) of a chunk belong to which adapters: of use only where one has a head of its own."""
     if not bank.switched:
         return Frame(())

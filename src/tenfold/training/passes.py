@@ -78,22 +78,24 @@ def rectangles(parts: Sequence[Part], overhead: int) -> list[list[Part]]:
 def _pass(bank: Bank, parts: Sequence[Part], path: Path) -> tuple[list[float], int]:
     """One forward and backward pass -> the loss of each part, and how many tokens were run."""
     base = bank.base
-    packed = _pack(parts, path, base)
+    packed = lay_out(parts, path, base)
     targets = packed.targets
     share = torch.tensor([part.share for part in parts], device=base.device)
     scale = targets.weight * share[targets.group]
-    with bank.use(_frame(parts, packed)):
+    with bank.use(frame_for(parts, packed)):
         losses = backward(bank, forward(base, packed), targets, scale, [part.composition for part in parts])
     sums = torch.zeros(len(parts), device=base.device).index_add_(0, targets.group, losses * scale)
     return sums.tolist(), packed.tokens
 
 
-def _pack(parts: Sequence[Part], path: Path, base: Base) -> Pack:
+def lay_out(parts: Sequence[Part], path: Path, base: Base) -> Pack:
+    """Each part a group of one pass."""
     groups = [Group(part.rows, share=part.noise is None) for part in parts]
     return pack(groups, path, base.device, pad=base.pad)
 
 
-def _frame(parts: Sequence[Part], packed: Pack) -> Frame:
+def frame_for(parts: Sequence[Part], packed: Pack) -> Frame:
+    """What each part's rows use in a training pass."""
     noise = [
         part.noise and StepNoise(*part.noise, rows=_lengths(packed.rows, span))
         for part, span in zip(parts, packed.spans, strict=True)

@@ -4,12 +4,14 @@ A stage is a set of lanes that train side by side. A lane is what steps together
 the base itself), the tasks that feed them and what is active on those rows, for so many optimizer steps.
 """
 
+import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tenfold.adapters import BASE, Composition
+from tenfold import plugins
+from tenfold.adapters import Composition
 from tenfold.config import Config
 from tenfold.config.settings import TrainingSettings
 
@@ -19,23 +21,36 @@ BASE_LEARNER = "base"
 
 @dataclass(frozen=True)
 class Feed:
-    """A task's training rows and what is active on them. weight: of its tokens in the lane's loss."""
+    """A task's training rows and what is active on them.
+
+    rows: how many they are in an epoch; fewer than the task has where a seeded shuffle takes a share of them.
+    weight: of its tokens in the lane's loss. rate: how often its rows are drawn, beside those of the lane's other
+    feeds; None where every row comes once an epoch.
+    """
 
     task: str
     composition: Composition
     rows: int
     weight: float = 1.0
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
 class Lane:
-    """What steps together. Its loss is the mean over all supervised tokens of its optimizer step, weighted by feed."""
+    """What steps together. Its loss is the mean over all supervised tokens of its optimizer step, weighted by feed.
+
+    apart: adapters whose directions the learners are kept apart from, by ``orthogonality`` (see ``penalties``).
+    distillation: weight of the divergence from the base on the prompts of its rows (see ``distillation``).
+    """
 
     name: str
     learners: tuple[str, ...]
     feeds: tuple[Feed, ...]
     steps: int
     training: TrainingSettings
+    apart: tuple[str, ...] = ()
+    orthogonality: float = 0.0
+    distillation: float = 0.0
 
     @property
     def batch(self) -> int:
@@ -50,10 +65,27 @@ class Lane:
 
 @dataclass(frozen=True)
 class Stage:
-    """Lanes that train side by side."""
+    """Lanes that train side by side.
+
+    note: what a reader of the plan should know, e.g. that a task is replayed through the base. present: the labels of
+    what there is after it, tasks (or adapters) in order of birth.
+    """
 
     name: str
     lanes: tuple[Lane, ...]
+    present: tuple[str, ...] = ()
+    note: str = ""
+    number: int = 0
+
+    @property
+    def trains_base(self) -> bool:
+        """Whether the base itself learns."""
+        return any(BASE_LEARNER in lane.learners for lane in self.lanes)
+
+    @property
+    def learners(self) -> list[str]:
+        """Everything that learns, by name."""
+        return [name for lane in self.lanes for name in lane.learners]
 
     @property
     def steps(self) -> int:
@@ -63,30 +95,37 @@ class Stage:
     def to_json(self) -> dict[str, Any]:
         """For ``plan.json``."""
         lanes = [{**asdict(lane), "training": lane.training.model_dump()} for lane in self.lanes]
-        return {"name": self.name, "steps": self.steps, "lanes": lanes}
+        told = {"note": self.note} if self.note else {}
+        return {"name": self.name, "steps": self.steps, "present": self.present, **told, "lanes": lanes}
 
 
-def make(config: Config, rows: Mapping[str, int]) -> list[Stage]:
-    """The stages of a config, given how many training rows each task has."""
-    return [concurrent(config, rows)]
+def make(config: Config, rows: Mapping[str, int], *, heads: bool = False) -> list[Stage]:
+    """The stages of a config, given how many training rows each task has.
+
+    heads: whether the base is for classification, where every task has a head of its own.
+    """
+    schedule = plugins.find("tenfold.training.schedules", config.schedule, ("stages",))
+    found: list[Stage] = schedule.stages(config, rows, heads)
+    return [replace(stage, number=number) for number, stage in enumerate(found)]
 
 
-def concurrent(config: Config, rows: Mapping[str, int]) -> Stage:
-    """One lane per task, each with its own adapters; with ``adapter: full`` one lane, the base on all tasks."""
-    trained = [task for task in config.tasks.values() if task.task.train]
-    if any(task.full for task in trained):
-        feeds = tuple(Feed(task.name, BASE, rows[task.name], task.task.weight) for task in trained)
-        return Stage("full", (_lane(BASE_LEARNER, (BASE_LEARNER,), feeds, trained[0].training),))
-    lanes = [
-        _lane(task.name, tuple(task.adapters), (Feed(task.name, task.composition, rows[task.name]),), task.training)
-        for task in trained
-    ]
-    return Stage("concurrent", tuple(lanes))
+def lane(name: str, learners: Sequence[str], feeds: Sequence[Feed], training: TrainingSettings, **more: Any) -> Lane:
+    """A lane for as many steps as its training settings give."""
+    return Lane(
+        name, tuple(learners), tuple(feeds), steps(training, sum(feed.rows for feed in feeds)), training, **more
+    )
 
 
-def _lane(name: str, learners: tuple[str, ...], feeds: tuple[Feed, ...], training: TrainingSettings) -> Lane:
-    total = sum(feed.rows for feed in feeds)
-    return Lane(name, learners, feeds, steps(training, total), training)
+def cut(rows: int, share: float) -> int:
+    """How many rows a share is, at least one."""
+    return max(1, round(rows * share)) if rows else 0
+
+
+def seed_of(seed: int, stage: int) -> int:
+    """Where a stage's random numbers come from: of the first the run's own seed."""
+    if stage == 0:
+        return seed
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{stage}".encode(), digest_size=8).digest(), "little") >> 1
 
 
 def steps(training: TrainingSettings, rows: int) -> int:

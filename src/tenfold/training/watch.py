@@ -47,6 +47,7 @@ class Watch:
 
     validation: rows by task. cards: by adapter, for those that are saved on the way. save_steps: None is
     only at the end. save_epochs: keep the adapters, and a checkpoint, at the end of every epoch of theirs.
+    lines: of metrics.jsonl so far. base: fingerprint of the run's own base, where the stage stands on one.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Watch:
         interrupt: Interrupt,
         progress: Progress,
         *,
+        lines: int,
+        base: str | None,
         save_steps: int | None,
         save_epochs: bool,
         logging_steps: int,
@@ -66,7 +69,7 @@ class Watch:
         self.interrupt, self.progress = interrupt, progress
         self.save_steps, self.save_epochs, self.logging_steps = save_steps, save_epochs, logging_steps
         self.best: dict[str, float] = {}
-        self.lines = 0
+        self.lines, self.base = lines, base
         self.start = time.perf_counter()
 
     def log(self, lane: Lane, record: dict[str, Any]) -> None:
@@ -74,7 +77,7 @@ class Watch:
         step = record["step"]
         if step % self.logging_steps == 0 or step == lane.steps:
             rate = record["pass_tokens"] / max(record["seconds"], 1e-4)
-            self._write({"adapter": lane.name, **record, "tokens_per_second": round(rate, 1)})
+            self._write(lane, {**record, "tokens_per_second": round(rate, 1)})
 
     def after(self, done: int, state: State) -> bool:
         """Validate and save where it is time; True ends the stage."""
@@ -84,7 +87,7 @@ class Watch:
         kept = self.save_epochs and self._keep_epochs(done, state)
         last = done == state.stage.steps or self.interrupt.wanted
         if last or kept or (self.save_steps and done % self.save_steps == 0):
-            checkpoints.save(self.run, self.stage, state, {"best": self.best, "lines": self.lines})
+            checkpoints.save(self.run, state, {"best": self.best, "lines": self.lines}, self.base)
         return self.interrupt.wanted
 
     def resume(self, notes: dict[str, Any]) -> None:
@@ -99,7 +102,7 @@ class Watch:
         found = score(state.bank, rows)
         loss = -sum(one.logprob for one in found) / sum(one.tokens for one in found)
         best = loss < self.best.get(lane.name, math.inf)
-        self._write({"adapter": lane.name, "step": done, "validation_loss": loss, "best": best})
+        self._write(lane, {"step": done, "validation_loss": loss, "best": best})
         self.progress.note(f"{lane.name}: validation loss {loss:.4f} after step {done}{' (best)' if best else ''}")
         if best:
             self.best[lane.name] = loss
@@ -121,9 +124,9 @@ class Watch:
             if name != BASE_LEARNER:
                 save(state.bank, name, self.run.path / "stages" / str(self.stage) / what / name, self.cards[name])
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, lane: Lane, record: dict[str, Any]) -> None:
         elapsed = round(time.perf_counter() - self.start, 3)
-        self.run.append_metrics({"stage": self.stage, **record, "elapsed": elapsed})
+        self.run.append_metrics({"stage": self.stage, "adapter": lane.name, **record, "elapsed": elapsed})
         self.lines += 1
 
 

@@ -1,0 +1,45 @@
+"""What goes on as it is when a run's base becomes another: the numbers of adapters, and the head of the last task."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from tenfold.adapters import Bank
+from tenfold.config import Config, active
+from tenfold.training.plan import Stage
+
+Numbers = Mapping[str, Mapping[str, Tensor]]
+
+
+def names(config: Config, bank: Bank, stages: Sequence[Stage]) -> list[str]:
+    """The adapters in the bank that stages have trained, or that were brought along."""
+    trained = {name for stage in stages for name in stage.learners}
+    brought = {name for label in active.start(config) for name, _ in active.meant(config, label)}
+    return [name for name in bank.adapters if name in trained | brought]
+
+
+def take(bank: Bank, adapters: Iterable[str]) -> Numbers:
+    """Their numbers, by adapter and name."""
+    return {name: {**bank.parameters(name), **bank.constants(name)} for name in adapters}
+
+
+@torch.no_grad()
+def give(bank: Bank, numbers: Numbers) -> None:
+    """Put them into a bank that has the same adapters; what now belongs to the base is left out."""
+    for name, kept in numbers.items():
+        for key, tensor in {**bank.parameters(name), **bank.constants(name)}.items():
+            tensor.copy_(kept[key])
+
+
+def put_head(bank: Bank, config: Config, stage: Stage) -> None:
+    """Give a base for classification the head of the task that it was trained on last, in place of its own."""
+    tasks = [task for task in config.tasks.values() if task.name in stage.learners]
+    if not bank.base.heads or not tasks:
+        return
+    model, classes = bank.base.model, tasks[-1].task.classes
+    for place, module in bank.get(tasks[-1].name).copies.items():
+        model.set_submodule(place, module)
+    model.config.num_labels = len(classes)
+    model.config.id2label = dict(enumerate(classes))
+    model.config.label2id = {name: number for number, name in enumerate(classes)}
