@@ -141,7 +141,7 @@ def test_pretrained_loras_are_loaded_and_train_where_they_have_rows(tmp_path):
 def test_settings_carry_over(tmp_path):
     chosen = arguments(tmp_path, gradient_accumulation_steps=2, warmup_steps=3, max_steps=9, weight_decay=0.1)
     config = causal(tmp_path, training_args=chosen, train_ratio=0.25).configure()
-    own = config.training if hasattr(config, "training") else config.task("a").training
+    own = config.training
     assert (own.micro_batch_size, own.gradient_accumulation_steps, own.steps, own.warmup_steps) == (4, 2, 9, 3)
     assert (own.learning_rate, own.weight_decay, own.lr_scheduler, own.optimizer) == (
         0.01,

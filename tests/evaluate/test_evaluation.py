@@ -186,3 +186,14 @@ def test_each_stage_keeps_its_own_cases_beside_one_list_of_results(bank, tmp_pat
     whole = sum(parameter.numel() for parameter in bank.base.model.parameters())
     own = sum(parameter.numel() for parameter in bank.parameters("sums").values())
     assert [one.parameters for one in results[:3]] == [{"base": whole}, {"base": whole}, {"base": whole, "sums": own}]
+
+
+def test_the_loss_may_be_asked_for_beside_what_a_task_names(bank, tmp_path):
+    task = make_task(tmp_path, metrics=["exact_match"], max_new_tokens=2)
+    (plain,), (more,) = evaluate(bank, [Item(task, "eval")]), evaluate(bank, [Item(task, "eval")], loss=True)
+    assert [measure.name for measure in plain.measures] == ["exact_match"]
+    assert [measure.name for measure in more.measures] == ["exact_match", "loss"]
+    named = make_task(tmp_path, "named", metrics=["loss"])
+    (once,) = evaluate(bank, [Item(named, "eval")], loss=True)
+    assert [measure.name for measure in once.measures] == ["loss"]
+    assert [case.nats for case in more.cases] == [case.nats for case in once.cases]

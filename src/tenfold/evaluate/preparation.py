@@ -28,6 +28,11 @@ class Prepared:
     options: list[dict[str, Row]]
     max_new_tokens: int
 
+    def with_loss(self) -> "Prepared":
+        """The same with the loss among its metrics, whatever the task names."""
+        named = any(measure.name == "loss" for measure in self.measures)
+        return self if named else replace(self, measures=[*self.measures, *find_metrics(["loss"])])
+
     def needs(self, need: Need) -> bool:
         """Whether any of the metrics looks at this."""
         return any(measure.need is need for measure in self.measures)
