@@ -17,7 +17,7 @@ from tenfold.evaluate import Result
 from tenfold.progress import Progress
 from tenfold.store import RunFolder
 from tenfold.tasks import Task
-from tenfold.training import carrying, checkpoints, identity, loop
+from tenfold.training import carrying, checkpoints, identity, learner, loop
 from tenfold.training.cards import Cards
 from tenfold.training.checkpoints import Checkpoint
 from tenfold.training.installation import install
@@ -80,11 +80,19 @@ class Job:
             checkpoints.load(found, state)
             watch.resume(found.notes)
         with checkpointing(self.bank.base.model, self.config.gradient_checkpointing):
-            if self.loop and state.done < stage.steps:
-                self.loop(state, watch)
-            loop.train(state, watch, self.progress)
+            self.run_loop(state, watch)
         self.lines = watch.lines
         return state.done < stage.steps
+
+    def run_loop(self, state: State, watch: Watch) -> None:
+        """The built-in loop or the one that was given."""
+        if self.loop is None:
+            loop.train(state, watch, self.progress)
+        elif state.done < state.stage.steps:
+            self.loop(state, watch)
+            told = f"the loop ended after {state.done} of {state.stage.steps} steps, though no hook said so"
+            assert state.done == state.stage.steps or watch.interrupt.wanted, told
+        learner.release(state.bank, state.learners)
 
     def close(self, stage: Stage) -> None:
         """What there is after a stage: its base, its adapters, and what every task scores."""
