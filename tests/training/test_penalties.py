@@ -1,6 +1,5 @@
 """What holds against forgetting: gradients against the formulas written out, and what they do."""
 
-import sys
 from dataclasses import replace
 
 import lanes
@@ -17,7 +16,7 @@ from tenfold.base.probe import settle
 from tenfold.config.settings import TrainingSettings
 from tenfold.errors import ConfigError
 from tenfold.tasks import encode_all
-from tenfold.training import penalties, plan
+from tenfold.training import checks, penalties, plan
 from tenfold.training.passes import Part
 from tenfold.training.plan import Feed
 
@@ -129,4 +128,4 @@ def test_replay_holds_earlier_tasks(project):
 def test_distillation_needs_a_model_that_continues_prompts(project):
     base = replace(tiny_base(), family="seq2seq")
     with pytest.raises(ConfigError, match=r"distillation: 0\.5 given, but tiny/llama says nothing about prompts"):
-        sys.modules["tenfold.training.run"]._require_prompts(project(distillation=0.5), base)
+        checks.require_prompts(project(distillation=0.5), base)

@@ -51,6 +51,21 @@ def test_a_joint_stage_trains_every_adapter_that_it_names(composition, project):
     assert all(before[name] != after[name] for name in ("upper", "sums"))
 
 
+def test_through_adapters_of_their_own_nothing_is_ever_forgotten(project):
+    """What a task scores after its own stage it scores to the bit after every later one."""
+    config = project(**CHAIN, composition="own", train_ratio=0)
+    folder = training.run(config).run.folder.path
+    found = {}
+    for one in results(folder):
+        if one["task"] == one["adapter"]:
+            found.setdefault((one["task"], one["split"], one["metric"]), []).append((one["value"], one["low"]))
+    assert {key: len(values) for key, values in found.items() if key[2] == "loss"} == {
+        ("upper", "eval", "loss"): 4, ("down", "eval", "loss"): 2,
+    }  # fmt: skip
+    assert all(len(set(values)) == 1 for values in found.values())
+    assert files(folder, 0)["upper"] == files(folder, None)["upper"]
+
+
 def by_hand(config):
     """Stage by stage with nothing but the loop: the adapters as they are at the end."""
     bank = Bank(runs.load_base(config, config.base_model))
