@@ -235,6 +235,20 @@ def test_brought_along_is_trained_where_it_is_a_task_s(project):
     tenfold.load(folder).generate(["ab"], "upper+french", task="upper")
 
 
+def test_brought_along_goes_on_where_the_base_is_trained_first(project):
+    """Its numbers stay, its card names the base on which it stands now; also where the run is resumed on that."""
+    first = training.run(project("first", sums=None, upper={"steps": 2})).run.folder.path
+    settings = {**FIRST, "loras": {"french": str(first / "adapters/upper")}, "evaluate_stages": False}
+    config = project(**settings)
+    killed(config, "tenfold.training.watch:Watch.log", 5)
+    run = training.run(config, resume=True).run
+    assert files(run.folder.path, None)["french"] == files(first, None)["upper"]
+    card = json.loads((run.folder.adapter("french") / "card.json").read_text())
+    assert card["fingerprint"] == run.bank.base.fingerprint
+    (lane,) = json.loads((run.folder.path / "plan.json").read_text())["stages"][1]["lanes"]
+    assert [name for name, _ in lane["feeds"][0]["composition"]] == ["french", "sums"]
+
+
 @pytest.mark.parametrize("target", [("tenfold.training.watch:Watch.log", count) for count in (2, 5, 9, 14)], ids=str)
 def test_killed_in_any_stage_it_goes_on_to_the_same_numbers(target, project, tmp_path_factory):
     whole = training.run(project("whole", **FIRST)).run.folder.path
