@@ -228,10 +228,12 @@ def compositions(config: Config, bank: Bank) -> dict[str, Composition]:
 
 
 def present(config: Config, bank: Bank) -> list[str]:
-    """The labels of what is in a bank: tasks, a mixture, and adapters that are no task's."""
+    """The labels of what is in a bank: tasks, a mixture, adapters that are no task's; in the order of training."""
     owned = compositions(config, bank)
-    found = [task.label for name, task in config.tasks.items() if name in owned]
-    return list(dict.fromkeys([*(name for name in bank.adapters if not config.users(name)), *found]))
+    tasks = [task.label for name, task in config.tasks.items() if name in owned]
+    others = [name for name in bank.adapters if not config.users(name)]
+    order = dict.fromkeys([*active.start(config), *tasks, *others])
+    return [label for label in order if label in {*tasks, *others}]
 
 
 def labelled(
