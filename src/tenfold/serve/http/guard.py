@@ -1,0 +1,59 @@
+"""Who asks: API keys and the admin key, from the Authorization header."""
+
+import hmac
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastapi import Request
+
+from tenfold.serve.http.access import note
+from tenfold.serve.http.problems import Problem
+from tenfold.serve.http.state import State
+from tenfold.serve.keys import Key, digest_of
+
+
+def secret(request: Request) -> str:
+    """The key that came with a request; '' for none."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else ""
+
+
+def client(request: Request) -> Key | None:
+    """Whose request it is; None where everybody may ask. Raises Problem 401."""
+    keys = State.of(request).keys
+    if not len(keys):
+        return None
+    key = keys.find(secret(request))
+    if key is None:
+        raise Problem(401, "no such API key", code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+    note(request.scope, key=key.name)
+    return key
+
+
+def admin(request: Request) -> None:
+    """Raises Problem 403 where there is no administration, 401 for another key than the admin's."""
+    wanted = State.of(request).admin
+    if wanted is None:
+        raise Problem(403, "administration is off: the server was started without an admin key", code="admin_off")
+    if not hmac.compare_digest(digest_of(secret(request)), wanted):
+        raise Problem(401, "not the admin key", code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+
+
+def reader(request: Request) -> None:
+    """Who may see the metrics: everybody where there are no keys at all, else the admin."""
+    state = State.of(request)
+    if state.admin is not None or len(state.keys):
+        admin(request)
+
+
+@contextmanager
+def entered(key: Key | None) -> Iterator[None]:
+    """Let a key's request in; the caller makes sure that it leaves. Raises Problem 429."""
+    wait = key.enter() if key else 0.0
+    if wait:
+        raise Problem(
+            429, f"the limit of the key {key.name if key else ''!r} is reached", code="rate_limit_exceeded",
+            headers={"retry-after": str(math.ceil(wait))},
+        )  # fmt: skip
+    yield
