@@ -6,6 +6,7 @@ TenfoldError
 ├── ModelError (RuntimeError)     a base model that cannot be had or cannot do what is asked
 ├── AdapterError (ValueError)     an adapter folder, a kind, a target, a composition
 ├── RunError (ValueError)         a run folder: missing, torn, of another base
+├── QueueError (RuntimeError)     more requests wait than may
 └── MissingExtraError (ImportError)    an optional package, with the command that installs it
 
 The command line prints the message of any of these on one line and exits with 2.
@@ -37,6 +38,10 @@ class AdapterError(TenfoldError, ValueError):
 
 class RunError(TenfoldError, ValueError):
     """A run folder that is missing, incomplete or made for something else."""
+
+
+class QueueError(TenfoldError, RuntimeError):
+    """A request that cannot be taken now, but may be later."""
 
 
 class MissingExtraError(TenfoldError, ImportError):
