@@ -28,7 +28,7 @@ def pin(pool: Pool, parts: Composition) -> Pins:
     held: list[tuple[str, str, str]] = []
 
     def release() -> None:
-        for _, name, generation in held:
+        for _, name, _generation in held:
             pool.unpin(name)
 
     try:
@@ -82,11 +82,12 @@ class Job:
                     other.release()
                 raise
 
-    async def events(self) -> AsyncIterator[tuple[Ticket, Event]]:
-        """What comes for any of them, until all have ended."""
+    async def events(self, deadline: float | None = None) -> AsyncIterator[tuple[Ticket, Event]]:
+        """What comes for any of them, until all have ended. Raises TimeoutError at a time of the loop's clock."""
         left = len(self.tickets)
         while left:
-            ticket, event = await self._inbox.get()
+            async with asyncio.timeout_at(deadline):
+                ticket, event = await self._inbox.get()
             left -= event.finish is not None
             yield ticket, event
 

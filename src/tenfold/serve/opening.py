@@ -93,7 +93,7 @@ def _skills(config: Config, found: Mapping[str, Path]) -> list[Skill]:
     }
     for name, folder in found.items():
         owner = config.owners.get(name)
-        own = Skill(name, compose(name), config.task(owner).task) if owner else skill_of(folder)
+        own = Skill(name, compose(name), owner.task) if owner else skill_of(folder)
         skills.setdefault(name, own)
     return list(skills.values())
 

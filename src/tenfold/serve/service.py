@@ -53,12 +53,11 @@ class Service:
         self.skills, self.pool, self.base = served.skills, served.pool, served.bank.base
         self.coding = asking.coding(self.base)
         self.draining = False
+        self.changing = asyncio.Lock()  # one adapter is loaded or unloaded at a time
         self._eos = frozenset(end_of_turn(self.coding.tokenizer, self.base.model))
 
         def make() -> Live:
-            return Live(
-                served.bank, max_rows=max_rows, max_cache_bytes=max_cache_bytes, max_waiting=limits.waiting
-            )
+            return Live(served.bank, max_rows=max_rows, max_cache_bytes=max_cache_bytes, max_waiting=limits.waiting)
 
         self.bridge = Bridge(make, watch)
 
@@ -100,9 +99,7 @@ class Service:
         await job.start(self.bridge, requests, tenant)
         return job
 
-    def _request(
-        self, prompt: Sequence[int], skill: Skill, pins: Pins, wanted: Wanted, sampling: Sampling
-    ) -> Request:
+    def _request(self, prompt: Sequence[int], skill: Skill, pins: Pins, wanted: Wanted, sampling: Sampling) -> Request:
         settings = skill.settings
         return Request(
             prompt,

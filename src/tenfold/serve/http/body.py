@@ -1,4 +1,6 @@
-"""How much a request may send, and as what."""
+"""How much a request may send, as what, and how long that may take."""
+
+import asyncio
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -6,9 +8,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tenfold.serve.http.problems import Problem
 
+PATIENCE = 30.0
+"""Seconds that a body may take to arrive."""
+
 
 class BodyLimit:
-    """Refuses bodies of more bytes, announced or not, and bodies that are not JSON: 413 and 415."""
+    """Refuses bodies of more bytes, announced or not, that are not JSON, or never end: 413, 415, 408."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self.app, self.limit = app, limit
@@ -19,12 +24,17 @@ class BodyLimit:
         if problem:
             await JSONResponse(problem.body(), problem.status_code)(scope, receive, send)
             return
-        seen = 0
+        seen, whole = 0, False
+        deadline = asyncio.get_running_loop().time() + PATIENCE
 
         async def receiving() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
+            nonlocal seen, whole
+            try:
+                async with asyncio.timeout_at(None if whole else deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise Problem(408, f"the body did not arrive within {PATIENCE:g} seconds", code="timeout") from None
+            seen, whole = seen + len(message.get("body", b"")), not message.get("more_body", False)
             if seen > self.limit:
                 raise self._too_large()
             return message

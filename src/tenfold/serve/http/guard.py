@@ -2,8 +2,6 @@
 
 import hmac
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from fastapi import Request
 
@@ -47,13 +45,17 @@ def reader(request: Request) -> None:
         admin(request)
 
 
-@contextmanager
-def entered(key: Key | None) -> Iterator[None]:
-    """Let a key's request in; the caller makes sure that it leaves. Raises Problem 429."""
+def enter(key: Key | None) -> None:
+    """Let one more request of a key in. Raises Problem 429."""
     wait = key.enter() if key else 0.0
-    if wait:
+    if key and wait:
         raise Problem(
-            429, f"the limit of the key {key.name if key else ''!r} is reached", code="rate_limit_exceeded",
+            429, f"a limit of the key {key.name!r} is reached", code="rate_limit_exceeded",
             headers={"retry-after": str(math.ceil(wait))},
         )  # fmt: skip
-    yield
+
+
+def leave(key: Key | None, tokens: int) -> None:
+    """A request of a key has ended, and took so many tokens."""
+    if key:
+        key.leave(tokens)

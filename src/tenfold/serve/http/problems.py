@@ -75,3 +75,8 @@ async def on_tenfold(request: Request, error: Exception) -> JSONResponse:
     """For mistakes that tenfold itself found in what was asked."""
     problem = problem_of(error)
     return JSONResponse(problem.body(), problem.status_code, dict(problem.headers or {}))
+
+
+async def on_failure(request: Request, error: Exception) -> JSONResponse:
+    """For what nobody foresaw; the log says where."""
+    return JSONResponse(Problem(500, "an error of the server; its log says where").body(), 500)

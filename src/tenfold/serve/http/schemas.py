@@ -66,10 +66,10 @@ class Body(Strict):
             return None
         return tuple([self.stop] if isinstance(self.stop, str) else self.stop)
 
-    def sampling(self, seed: int) -> Sampling:
-        """How tokens are chosen; seed: for a request that gives none."""
-        chosen = seed if self.seed is None else self.seed
-        return Sampling(self.temperature, self.top_k, self.top_p, chosen % 2**63)
+    def sampling(self, seed: int, number: int) -> Sampling:
+        """How tokens of one of n answers are chosen; seed: for a request that gives none."""
+        first = seed if self.seed is None else self.seed
+        return Sampling(self.temperature, self.top_k, self.top_p, (first + number) % 2**63)
 
     @model_validator(mode="after")
     def _sensible(self) -> "Body":

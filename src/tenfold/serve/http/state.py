@@ -12,7 +12,7 @@ from tenfold.serve.service import Service
 
 @dataclass
 class State:
-    """admin: the digest of the admin key, None where there is no administration. root: where adapters are loaded from."""
+    """admin: the digest of the admin key, None for no administration. root: where adapters are loaded from."""
 
     service: Service
     metrics: Metrics

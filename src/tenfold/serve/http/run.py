@@ -1,0 +1,69 @@
+"""The process: one port, one engine, an orderly end."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from tenfold.errors import ConfigError
+from tenfold.serve.http.access import log, write
+from tenfold.serve.http.app import application
+from tenfold.serve.http.state import State
+
+
+class Server(uvicorn.Server):
+    """Told to stop, it takes no new requests, lets those under way end, and leaves with 0."""
+
+    def __init__(self, config: uvicorn.Config, state: State, started: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self.state, self._started = state, started
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See uvicorn; a second Ctrl-C ends at once."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = self.state.service.draining = True
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """See uvicorn; says where the page is once it can be opened."""
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            port = self.servers[0].sockets[0].getsockname()[1]
+            self._started(address(self.config.host, port))
+
+
+def serve(state: State, host: str, port: int, started: Callable[[str], None] = lambda address: None) -> None:
+    """Serve until the process is told to stop. Raises ConfigError where the address cannot be had."""
+    config = uvicorn.Config(
+        application(state), host=host, port=port, log_level="warning", access_log=False, server_header=False,
+        timeout_graceful_shutdown=int(state.service.limits.drain_seconds), lifespan="on",
+    )  # fmt: skip
+    log_to_stdout()
+    server = Server(config, state, started)
+    try:
+        server.run()
+    except SystemExit:
+        raise ConfigError(
+            f"--host {host} --port {port}: the server cannot start there; another may be running"
+        ) from None
+    write("stopped")
+
+
+def log_to_stdout() -> None:
+    """Lines of JSON, each request one."""
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def address(host: str, port: int) -> str:
+    """Where a browser finds it."""
+    place = (
+        "127.0.0.1" if host in ("", "0.0.0.0") else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host
+    )
+    return f"http://{place}:{port}/"
