@@ -5,6 +5,7 @@ TenfoldError
 ├── DataError (ValueError)        a source, its columns, its rows
 ├── ModelError (RuntimeError)     a base model that cannot be had or cannot do what is asked
 ├── AdapterError (ValueError)     an adapter folder, a kind, a target, a composition
+│   └── GenerationError           another generation of an adapter is there than was expected
 ├── RunError (ValueError)         a run folder: missing, torn, of another base
 ├── QueueError (RuntimeError)     more requests wait than may
 └── MissingExtraError (ImportError)    an optional package, with the command that installs it
@@ -34,6 +35,10 @@ class ModelError(TenfoldError, RuntimeError):
 
 class AdapterError(TenfoldError, ValueError):
     """An adapter that does not fit: its files, its tensors, its targets or its base."""
+
+
+class GenerationError(AdapterError):
+    """An adapter is not, or no longer, the one that was expected."""
 
 
 class RunError(TenfoldError, ValueError):

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,18 +20,22 @@ from tenfold.adapters.targets import linear_layers, match
 from tenfold.base.model import Base
 from tenfold.errors import AdapterError
 
+_installed = itertools.count()
+
 
 @dataclass(frozen=True)
 class Installed:
     """One adapter: its kind by name, its settings, and its part on each layer by dotted name.
 
     copies: modules that it has in full and for itself, by the dotted names of those that they stand for.
+    generation: says what it contains; no two that differ have the same, whatever their names.
     """
 
     kind: str
     config: Any
     modules: dict[str, Adapter]
     copies: dict[str, nn.Module] = field(default_factory=dict)
+    generation: str = field(default_factory=lambda: f"installed {next(_installed)}")
 
     @property
     def size(self) -> int:
@@ -92,9 +97,12 @@ class Bank:
         config: Any,
         parts: Mapping[Layer, Adapter],
         copies: Mapping[str, nn.Module] | None = None,
+        generation: str | None = None,
     ) -> Installed:
         """Put in an adapter whose parts are built and filled, each on its layer's device, with modules of its own.
 
+        generation: a digest of its content where there is one. Another thread may put in and take out adapters while
+        passes run that don't use them: a pass looks names up, and the new one is there once all of its parts are.
         Raises AdapterError for a name in use.
         """
         self.require_free(name)
@@ -107,8 +115,10 @@ class Bank:
             if place not in self._switches:
                 self._switches[place] = Switch(self.frozen[place], lambda: self._frame)
             self._switches[place].copies[name] = copy
-        self.adapters[name] = Installed(kind, config, {layer.name: part for layer, part in parts.items()}, own)
-        return self.adapters[name]
+        modules = {layer.name: part for layer, part in parts.items()}
+        installed = Installed(kind, config, modules, own, **({"generation": generation} if generation else {}))
+        self.adapters[name] = installed
+        return installed
 
     @functools.cached_property
     def frozen(self) -> dict[str, nn.Module]:

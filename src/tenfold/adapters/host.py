@@ -39,15 +39,21 @@ class Host:
     def __call__(self, x: Tensor) -> Tensor:
         """(..., D_in) -> (..., D_out); the leading dimensions are the frame's tokens."""
         frame = self.frame()
-        flat = x.reshape(-1, x.shape[-1])
-        segments = self._segments(frame, frame.scale(len(flat))) if frame else []
-        if not frame or not segments:
+        if frame is None:
             return self.frozen(x)
-        flat = _transformed(flat, segments)
-        updates = self._updates(segments, frame.training)
-        out = None if updates is None else self._fused(flat, updates, x.shape[:-1])
-        out = self._plain(flat, segments, x.shape[:-1]) if out is None else out
+        flat = x.reshape(-1, x.shape[-1])
+        segments = self._segments(frame, frame.scale(len(flat))) if frame.segments else []
+        out = self._adapted(flat, segments, frame, x.shape[:-1]) if segments else self.frozen(x)
+        if frame.stacked:
+            frame.stacked.add(self.layer.name, x, flat, out.view(-1, out.shape[-1]))
         return out.view(*x.shape[:-1], out.shape[-1])
+
+    def _adapted(self, x: Tensor, segments: list[Used], frame: Frame, lead: torch.Size) -> Tensor:
+        """x (T, D_in) with what the segments use -> (T, D_out)."""
+        x = _transformed(x, segments)
+        updates = self._updates(segments, frame.training)
+        out = None if updates is None else self._fused(x, updates, lead)
+        return self._plain(x, segments, lead) if out is None else out
 
     def _segments(self, frame: Frame, scale: int) -> list[Used]:
         """The segments, in tokens, that use an adapter of this layer, with those adapters."""

@@ -24,7 +24,6 @@ class Batch:
         self.max_rows, self.prefill_tokens = max_rows, prefill_tokens
         self.filling: list[Draft] = []
         self.running: list[Draft] = []
-        self.hits = 0  # prompt tokens that were found in the cache
         self._filled_last = False
 
     def __len__(self) -> int:

@@ -15,7 +15,8 @@ class Draft:
     """One request under way.
 
     number: its own. room: how many tokens it may still get when it begins. tenant: whose it is.
-    filled: how many tokens of its prompt are in the cache. grammar: what its tokens must follow, if anything.
+    filled: how many tokens of its prompt are in the cache, hits: how many of them were there
+    before. grammar: what its tokens must follow, if anything.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Draft:
         self.prompt = list(request.prompt)
         self.tokens: list[int] = []
         self.logprobs: list[TokenLogprob] = []
-        self.filled = 0
+        self.filled = self.hits = 0
         self.finish: Finish | None = None
         self.error: str | None = None
         self.chooser: Chooser = (request.sampling, torch.Generator().manual_seed(request.sampling.seed))

@@ -5,6 +5,7 @@ from itertools import count
 import torch
 
 from tenfold.adapters.bank import Bank
+from tenfold.base.probe import settle
 from tenfold.errors import ConfigError, QueueError
 from tenfold.generate.batch import Batch
 from tenfold.generate.draft import Draft
@@ -12,6 +13,7 @@ from tenfold.generate.event import Event, Stats
 from tenfold.generate.grammar import Grammar
 from tenfold.generate.request import Request, positions, require_room
 from tenfold.generate.runner import Runner
+from tenfold.generate.shared import Shared
 from tenfold.generate.single import Single
 from tenfold.generate.waiting import Waiting
 
@@ -44,11 +46,12 @@ class Live:
             raise ConfigError(f"{bank.base.name} is a {bank.base.family} model; requests join causal ones only")
         self.bank, self.max_rows, self.max_cache_bytes = bank, max_rows, max_cache_bytes
         self.max_waiting, self.prefill_tokens = max_waiting, prefill_tokens
-        self._runner: Runner = Single(bank)
+        shared = settle(bank.base).path == "shared"
+        self._runner: Runner = Shared(bank, max_cache_bytes) if shared else Single(bank)
         self._batch = Batch(bank, self._runner, max_rows, prefill_tokens)
         self._numbers, self._waiting = count(), Waiting()
         self._known: dict[int, Draft] = {}
-        self._steps = self._new = self._prompts = 0
+        self._steps = self._new = self._hits = self._prompts = 0
 
     @property
     def idle(self) -> bool:
@@ -63,7 +66,7 @@ class Live:
             cache_bytes=self._runner.cache_bytes,
             max_cache_bytes=self.max_cache_bytes,
             prefix_bytes=self._runner.prefix_bytes,
-            prefix_hit_tokens=self._batch.hits,
+            prefix_hit_tokens=self._hits,
             prompt_tokens=self._prompts,
             new_tokens=self._new,
             steps=self._steps,
@@ -121,6 +124,7 @@ class Live:
                 self._waiting.charge(draft, len(event.tokens))
             if draft.finish:
                 del self._known[draft.number]
+                self._hits, self._prompts = self._hits + draft.hits, self._prompts + len(draft.prompt)
         if self.idle:
             self._waiting.forget()
         return found
