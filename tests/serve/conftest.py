@@ -2,9 +2,9 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 
-import openai  # noqa: E402
-from process import serving  # noqa: E402
-from world import make_run  # noqa: E402
+import openai
+from process import serving
+from world import make_run
 
 
 @pytest.fixture(scope="session")

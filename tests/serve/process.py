@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+MAIN = "from tenfold.cli import main; main()"
 ADDRESS = re.compile(r"page: (http://\S+/) ")
 
 
@@ -17,14 +18,15 @@ class Process:
 
     def __init__(self, arguments, environ):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from tenfold.cli import main; main()", "serve", *map(str, arguments), "--port", "0"],
+            [sys.executable, "-c", MAIN, "serve", *map(str, arguments), "--port", "0"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environ},
         )  # fmt: skip
         self._lines, self._address = [], threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
         deadline = time.monotonic() + 120
         while not self._address.wait(0.1):
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log()
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
 
     def _read(self):
         for line in self.process.stdout:

@@ -116,21 +116,21 @@ def test_json_answers(client):
 
 
 WRONG = [
-    (dict(model="uper"), openai.NotFoundError, "model_not_found", "model"),
-    (dict(model="auto"), openai.NotFoundError, "model_not_found", "model"),
-    (dict(model="upper:nan"), openai.NotFoundError, "model_not_found", "model"),
-    (dict(messages=[]), openai.BadRequestError, "invalid_body", None),
-    (dict(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]), openai.BadRequestError,
+    ({"model": "uper"}, openai.NotFoundError, "model_not_found", "model"),
+    ({"model": "auto"}, openai.NotFoundError, "model_not_found", "model"),
+    ({"model": "upper:nan"}, openai.NotFoundError, "model_not_found", "model"),
+    ({"messages": []}, openai.BadRequestError, "invalid_body", None),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, openai.BadRequestError,
      None, "messages"),
-    (dict(temperature=3), openai.BadRequestError, "invalid_body", "temperature"),
-    (dict(frequency_penalty=1), openai.BadRequestError, "invalid_body", None),
-    (dict(tools=[{"type": "function"}]), openai.BadRequestError, "invalid_body", None),
-    (dict(extra_body={"colums": {}}), openai.BadRequestError, "invalid_body", "colums"),
-    (dict(max_tokens=100000), openai.BadRequestError, "max_tokens_too_large", "max_tokens"),
-    (dict(n=17), openai.BadRequestError, None, "n"),
-    (dict(messages=[{"role": "user", "content": "x" * 600}]), openai.BadRequestError, "context_length_exceeded",
+    ({"temperature": 3}, openai.BadRequestError, "invalid_body", "temperature"),
+    ({"frequency_penalty": 1}, openai.BadRequestError, "invalid_body", None),
+    ({"tools": [{"type": "function"}]}, openai.BadRequestError, "invalid_body", None),
+    ({"extra_body": {"colums": {}}}, openai.BadRequestError, "invalid_body", "colums"),
+    ({"max_tokens": 100000}, openai.BadRequestError, "max_tokens_too_large", "max_tokens"),
+    ({"n": 17}, openai.BadRequestError, None, "n"),
+    ({"messages": [{"role": "user", "content": "x" * 600}]}, openai.BadRequestError, "context_length_exceeded",
      "messages"),
-    (dict(model="sums"), openai.BadRequestError, None, None),
+    ({"model": "sums"}, openai.BadRequestError, None, None),
 ]  # fmt: skip
 
 

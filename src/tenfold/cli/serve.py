@@ -16,6 +16,7 @@ from tenfold.serve.limits import Limits
 from tenfold.serve.opening import open_folders
 from tenfold.serve.service import Service
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Folders = Annotated[
     list[Path],
     typer.Argument(metavar="RUN_OR_ADAPTER...", help="Run folders and adapters' own folders, all on one base."),
@@ -24,6 +25,12 @@ Host = Annotated[str, typer.Option(help="Address to listen on; only this machine
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 Rows = Annotated[int, typer.Option(min=1, help="Requests that run at once.")]
 CacheBytes = Annotated[int, typer.Option(min=1, help="Bytes that keys and values may take.")]
+ReadyBytes = Annotated[
+    int | None, typer.Option(min=1, help="Bytes of adapters that are ready at once.", show_default="any number")
+]
+RamBytes = Annotated[
+    int | None, typer.Option(min=0, help="Bytes of adapters in memory beside those.", show_default="any number")
+]
 KeysFile = Annotated[Path | None, typer.Option("--keys", metavar="FILE", help="API keys; everybody may ask without.")]
 AdminEnv = Annotated[
     str | None, typer.Option(metavar="NAME", help="Variable that holds the admin key; no administration without.")
@@ -50,6 +57,8 @@ def command(
     port: Port = 8000,
     max_rows: Rows = 64,
     cache_bytes: CacheBytes = 1 << 30,
+    ready_bytes: ReadyBytes = None,
+    ram_bytes: RamBytes = None,
     keys: KeysFile = None,
     admin_key_env: AdminEnv = None,
     admin_key_file: AdminFile = None,
@@ -75,8 +84,10 @@ def command(
     admin = read_secret(admin_key_env, admin_key_file, os.environ)
     allowed = Keys.load(keys, os.environ) if keys else Keys()
     with drawing() as progress:
-        served = open_folders(folders, progress=progress)
+        served = open_folders(folders, ready_bytes=ready_bytes, ram_bytes=ram_bytes, progress=progress)
     metrics = Metrics()
     service = Service(served, limits, max_rows=max_rows, max_cache_bytes=cache_bytes, watch=metrics.stepped)
+    if not allowed and host not in LOOPBACK:
+        typer.echo(f"--host {host} without --keys: whoever reaches this machine may ask", err=True)
     state = State(service, metrics, allowed, admin, adapters_root)
     run.serve(state, host, port, lambda address: typer.echo(f"page: {address}  API: {address}v1", err=True))

@@ -18,10 +18,6 @@ SEPARATORS = "+:"
 """What mixtures are written with."""
 
 
-class ConflictError(AdapterError):
-    """The adapter that is there is not the one that was expected."""
-
-
 class TooLargeError(AdapterError):
     """More bytes, a higher rank or more adapters than the server takes."""
 
@@ -29,19 +25,20 @@ class TooLargeError(AdapterError):
 async def put(
     service: Service, root: Path, folder: str, name: str | None, expected: str | None
 ) -> tuple[str, str, bool]:
-    """Load an adapter, or replace one -> its name, its generation, whether it is new.
+    """Load an adapter, or replace the expected generation of one -> its name, its generation, whether it is new.
 
-    Raises AdapterError or RunError, and leaves what is served as it was.
+    Raises GenerationError where another generation is there than expected (None is none), AdapterError or RunError,
+    and leaves what is served as it was.
     """
     async with service.changing:
         return await asyncio.to_thread(_put, service, root, folder, name, expected)
 
 
-async def drop(service: Service, name: str) -> None:
-    """Unload one, and every skill that needs it. What is under way with it goes on."""
+async def drop(service: Service, name: str, expected: str | None) -> None:
+    """Unload one, and every skill that needs it. What is under way with it goes on. Raises as ``Pool.drop``."""
     async with service.changing:
+        service.pool.drop(name, expect=expected)
         service.skills.remove(name)
-        await asyncio.to_thread(service.pool.drop, name)
 
 
 def find(root: Path, folder: str) -> Path:
@@ -85,24 +82,15 @@ def check_name(name: str) -> str:
 def _put(service: Service, root: Path, folder: str, name: str | None, expected: str | None) -> tuple[str, str, bool]:
     place = find(root, folder)
     name, known = check_name(name or place.name), service.pool.names()
-    _check_expected(service, name, expected)
+    if name not in known and name in {skill.name for skill in service.skills.all()}:
+        raise AdapterError(f"{name!r} is a task with several adapters; name one of them")
     if name not in known and len(known) >= service.limits.adapters:
         raise TooLargeError(f"{len(known)} adapters are loaded; at most {service.limits.adapters}")
     check_size(place, service.limits)
     skill = _skill(service, place, name)
-    generation = service.pool.put(name, place, expected)
+    generation = service.pool.put(name, place, expect=expected or "")
     service.skills.put(skill)
     return name, generation, name not in known
-
-
-def _check_expected(service: Service, name: str, expected: str | None) -> None:
-    """An adapter that is there is replaced by those only who know which one it is."""
-    there = service.pool.generation(name) if name in service.pool.names() else None
-    if there is None and name in {skill.name for skill in service.skills.all()}:
-        raise ConflictError(f"{name!r} is a task with several adapters; name one of them")
-    if there != expected:
-        now = f"is there in generation {there}" if there else "is not there"
-        raise ConflictError(f"{name!r} {now}; expected: {expected or 'a new one'}")
 
 
 def _skill(service: Service, place: Path, name: str) -> Skill:

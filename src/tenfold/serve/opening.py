@@ -41,8 +41,14 @@ class Source:
     router: Path | None = None
 
 
-def open_folders(folders: Sequence[Path], *, ram_bytes: int | None = None, progress: Progress = SILENT) -> Served:
-    """Load the base once and put all adapters of all folders on it.
+def open_folders(
+    folders: Sequence[Path],
+    *,
+    ready_bytes: int | None = None,
+    ram_bytes: int | None = None,
+    progress: Progress = SILENT,
+) -> Served:
+    """Load the base once and put all adapters of all folders on it; see ``Pool`` for the limits.
 
     Raises RunError for a folder that is neither a run nor an adapter, ConfigError for folders of different bases,
     AdapterError for two adapters of one name and for one that does not fit.
@@ -50,7 +56,7 @@ def open_folders(folders: Sequence[Path], *, ram_bytes: int | None = None, progr
     sources = [read(folder) for folder in folders]
     _check_same_base(folders, sources)
     bank = Bank(_load_base(sources, progress))
-    pool = Pool(bank, max_bytes=ram_bytes)
+    pool = Pool(bank, max_bytes=ready_bytes, max_ram_bytes=ram_bytes)
     skills = Skills(skill for source in sources for skill in source.skills)
     for source in sources:
         for name, folder in source.adapters.items():

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from tenfold.errors import AdapterError, ConfigError, RunError
+from tenfold.errors import AdapterError, ConfigError, GenerationError, RunError
 from tenfold.serve import incoming
 from tenfold.serve.http.access import note
 from tenfold.serve.http.guard import admin
@@ -27,9 +27,9 @@ class NewAdapter(BaseModel):
 
 @router.get("")
 async def adapters(request: Request) -> dict[str, Any]:
-    """All adapters with the generation of each: the digest of its content."""
+    """All adapters with the generation of each (a digest of its content), and where it is: ready, ram or disk."""
     pool = State.of(request).service.pool
-    data = [{"name": name, "generation": pool.generation(name)} for name in sorted(pool.names())]
+    data = [{"name": name, "generation": pool.generation(name), "tier": pool.tier(name)} for name in pool.names()]
     return {"object": "list", "data": data}
 
 
@@ -41,7 +41,7 @@ async def put(request: Request, body: NewAdapter) -> dict[str, Any]:
         raise Problem(403, "no folder to load adapters from: the server was started without --adapters-root")
     try:
         name, generation, new = await incoming.put(state.service, state.root, body.folder, body.name, body.expected)
-    except incoming.ConflictError as error:
+    except GenerationError as error:
         raise Problem(409, str(error), param="expected", code="generation_conflict") from None
     except incoming.TooLargeError as error:
         raise Problem(413, str(error), param="folder", code="adapter_too_large") from None
@@ -52,11 +52,14 @@ async def put(request: Request, body: NewAdapter) -> dict[str, Any]:
 
 
 @router.delete("/{name}")
-async def drop(request: Request, name: str) -> dict[str, Any]:
-    """Unload one; what is under way with it goes on to its end."""
+async def drop(request: Request, name: str, expected: str | None = None) -> dict[str, Any]:
+    """Unload one, where it is the expected one; what is under way with it goes on to its end."""
     service = State.of(request).service
     if name not in service.pool.names():
         raise Problem(404, f"no adapter {name!r:.220}", code="not_found")
-    await incoming.drop(service, name)
+    try:
+        await incoming.drop(service, name, expected)
+    except GenerationError as error:
+        raise Problem(409, str(error), param="expected", code="generation_conflict") from None
     note(request.scope, dropped=name)
     return {"name": name, "deleted": True}
