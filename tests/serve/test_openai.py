@@ -106,15 +106,6 @@ def test_a_conversation_goes_through_the_chat_template(client):
         client.chat.completions.create(model="upper", messages=history)
 
 
-def test_json_answers(client):
-    pytest.importorskip("llguidance")
-    schema = {"type": "object", "properties": {"a": {"type": "integer", "maximum": 9, "minimum": 0}},
-              "required": ["a"], "additionalProperties": False}  # fmt: skip
-    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    found = client.chat.completions.create(model="upper", messages=user("ab"), response_format=wanted, max_tokens=40)
-    assert found.choices[0].message.content.replace(" ", "").startswith('{"a":')
-
-
 WRONG = [
     ({"model": "uper"}, openai.NotFoundError, "model_not_found", "model"),
     ({"model": "auto"}, openai.NotFoundError, "model_not_found", "model"),

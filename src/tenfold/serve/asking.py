@@ -2,17 +2,35 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from tenfold.adapters import Composition
 from tenfold.base import Base
+from tenfold.base.chat import end_of_turn
 from tenfold.base.model import Coding
 from tenfold.errors import DataError
-from tenfold.runs import make_request
+from tenfold.generate import Request, Sampling
+from tenfold.runs import MOST_NEW_TOKENS, make_request
 from tenfold.serve.skills import Skill
 from tenfold.tasks import prompt_tokens
 from tenfold.tasks.examples import Message, Prompt
 from tenfold.tasks.messages import check_messages
 from tenfold.tasks.settings import TaskSettings
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a body asks for beside its prompts. new_tokens, stops: None where the task says.
+
+    sampling: of each answer. told: log-probabilities beside each token's own; json: as ``generate.Request`` has it.
+    """
+
+    sampling: Sequence[Sampling]
+    new_tokens: int | None = None
+    stops: tuple[str, ...] | None = None
+    told: int | None = None
+    json: bool | dict[str, object] = False
 
 
 def coding(base: Base) -> Coding:
@@ -51,6 +69,26 @@ def of_columns(columns: Mapping[str, str], skill: Skill) -> Prompt:
 def encode(prompt: Prompt, known: Coding) -> list[int]:
     """The tokens of a prompt. Raises DataError for messages that the chat template refuses."""
     return prompt_tokens(prompt, known)
+
+
+def request(
+    prompt: Sequence[int],
+    skill: Skill,
+    composition: Composition,
+    eos: frozenset[int],
+    wanted: Wanted,
+    sampling: Sampling,
+) -> Request:
+    """What the engine takes. composition: the skill's, by the names that its adapters have in the bank."""
+    settings = skill.settings
+    longest = wanted.new_tokens or settings.max_new_tokens or MOST_NEW_TOKENS
+    stops = tuple(settings.stop) if wanted.stops is None else wanted.stops
+    return Request(prompt, composition, longest, sampling, stops, eos, logprobs=wanted.told, json=wanted.json)
+
+
+def ends(base: Base) -> frozenset[int]:
+    """The tokens that end an answer."""
+    return frozenset(end_of_turn(base.tokenizer, base.model))
 
 
 def said(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -108,9 +108,10 @@ class Bridge:
         try:
             found = function()
         except Exception as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
-            self._loop.call_soon_threadsafe(_settle, future, None, error)
+            failure = error
+            self._loop.call_soon_threadsafe(_settle, future, lambda one: one.set_exception(failure))
         else:
-            self._loop.call_soon_threadsafe(_settle, future, found, None)
+            self._loop.call_soon_threadsafe(_settle, future, lambda one: one.set_result(found))
 
     def _run(self) -> None:
         try:
@@ -157,14 +158,10 @@ class Bridge:
         self._closed = True
 
 
-def _settle(future: "asyncio.Future[T]", value: T, error: Exception | None) -> None:
+def _settle(future: "asyncio.Future[T]", settle: Callable[["asyncio.Future[T]"], None]) -> None:
     """For the loop's thread; whoever waited may have left."""
-    if future.done():
-        return
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
+    if not future.done():
+        settle(future)
 
 
 def _deliver(told: list[tuple[Ticket, Event]], now: float) -> None:

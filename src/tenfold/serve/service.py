@@ -3,17 +3,14 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from tenfold.base.chat import end_of_turn
 from tenfold.errors import AdapterError
 from tenfold.evaluate import BASE_LABEL
-from tenfold.generate import Request, Sampling
 from tenfold.generate.event import Stats
 from tenfold.generate.live import Live
 from tenfold.generate.request import positions
-from tenfold.runs import MOST_NEW_TOKENS
 from tenfold.serve import asking
+from tenfold.serve.asking import Wanted
 from tenfold.serve.bridge import Bridge
 from tenfold.serve.choosing import Choice
 from tenfold.serve.job import Job, Pins, pin
@@ -21,20 +18,6 @@ from tenfold.serve.limits import Limits
 from tenfold.serve.opening import Served
 from tenfold.serve.skills import AUTO, Skill, names
 from tenfold.tasks.examples import Prompt
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a body asks for beside its prompts. new_tokens, stops: None where the task says.
-
-    sampling: of each answer. told: log-probabilities beside each token's own; json: as ``generate.Request`` has it.
-    """
-
-    sampling: Sequence[Sampling]
-    new_tokens: int | None = None
-    stops: tuple[str, ...] | None = None
-    told: int | None = None
-    json: bool | dict[str, object] = False
 
 
 class Service:
@@ -54,7 +37,7 @@ class Service:
         self.coding = asking.coding(self.base)
         self.draining = False
         self.changing = asyncio.Lock()  # one adapter is loaded or unloaded at a time
-        self._eos = frozenset(end_of_turn(self.coding.tokenizer, self.base.model))
+        self._eos = asking.ends(self.base)
 
         def make() -> Live:
             return Live(served.bank, max_rows=max_rows, max_cache_bytes=max_cache_bytes, max_waiting=limits.waiting)
@@ -71,7 +54,7 @@ class Service:
         """A skill by its name; the base also by its own. Raises AdapterError for what is not there."""
         return self.skills.find(BASE_LABEL if model == self.base.name else model)
 
-    async def choose(self, text: str, may: Callable[[Sequence[str]], bool]) -> tuple[Skill, Choice]:
+    async def choose(self, text: str, may: Callable[[list[str]], bool]) -> tuple[Skill, Choice]:
         """What the router makes of a text. Raises AdapterError where there is no router."""
         if self.served.chooser is None:
             raise AdapterError(f"no model {AUTO!r}: none of the served runs has a router")
@@ -92,25 +75,16 @@ class Service:
         pins = await self._pin(skill)
         job = Job(skill, choice, pins, prompts)
         try:
-            requests = [self._request(p, skill, pins, wanted, s) for p in prompts for s in wanted.sampling]
+            requests = [
+                asking.request(prompt, skill, pins.composition, self._eos, wanted, sampling)
+                for prompt in prompts
+                for sampling in wanted.sampling
+            ]
         except BaseException:
             pins.release()
             raise
         await job.start(self.bridge, requests, tenant)
         return job
-
-    def _request(self, prompt: Sequence[int], skill: Skill, pins: Pins, wanted: Wanted, sampling: Sampling) -> Request:
-        settings = skill.settings
-        return Request(
-            prompt,
-            pins.composition,
-            wanted.new_tokens or settings.max_new_tokens or MOST_NEW_TOKENS,
-            sampling,
-            tuple(settings.stop) if wanted.stops is None else wanted.stops,
-            self._eos,
-            logprobs=wanted.told,
-            json=wanted.json,
-        )
 
     async def _pin(self, skill: Skill) -> Pins:
         """Hold the adapters; whoever leaves meanwhile leaves nothing held."""

@@ -1,7 +1,7 @@
 """Answers on their way to the client: whole, or as a stream of events."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -88,7 +88,7 @@ async def whole(call: Call) -> dict[str, Any]:
     return call.frame(call.shape.name, choices, usage=call.usage(), tenfold=call.decision())
 
 
-async def stream(call: Call) -> AsyncIterator[bytes]:
+async def stream(call: Call) -> AsyncGenerator[bytes, None]:
     """The same in chunks, ending with the counts where they are wanted, and [DONE]; or with an error."""
     assert call.job is not None
     shape, tokenizer, options = call.shape, call.service.coding.tokenizer, call.body.stream_options
@@ -115,8 +115,8 @@ class Stream(StreamingResponse):
 
     def __init__(self, call: Call) -> None:
         headers = {**call.headers(), "cache-control": "no-store", "x-accel-buffering": "no"}
-        super().__init__(stream(call), headers=headers, media_type="text/event-stream")
-        self.call = call
+        self.call, self.events = call, stream(call)
+        super().__init__(self.events, headers=headers, media_type="text/event-stream")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -125,7 +125,7 @@ class Stream(StreamingResponse):
         finally:
             self.call.close(LEFT)
             with suppress(RuntimeError):
-                await self.body_iterator.aclose()  # type: ignore[union-attr]
+                await self.events.aclose()
 
 
 def _event(value: dict[str, Any]) -> bytes:

@@ -16,6 +16,7 @@ from tenfold.serve.http.schemas import ChatBody, CompletionBody
 from tenfold.serve.http.shapes import Chat, Text
 from tenfold.serve.http.state import State
 from tenfold.serve.keys import Key
+from tenfold.serve.service import Service
 from tenfold.serve.skills import AUTO, Skill, names
 
 Client = Annotated[Key | None, Depends(client)]
@@ -46,9 +47,9 @@ async def models(request: Request, key: Client) -> dict[str, Any]:
     """What may be asked for by ``model``."""
     service = State.of(request).service
     skills = [Skill(BASE_LABEL), *service.skills.all()]
-    data = [_model(skill, service.served.chooser is not None) for skill in skills if not key or key.may([skill.name])]
+    data = [_model(skill, service) for skill in skills if not key or key.may([skill.name])]
     if service.served.chooser is not None:
-        data.append({**_model(Skill(AUTO), True), "tenfold": {"kind": AUTO, "columns": [], "converses": False}})
+        data.append(_model(Skill(AUTO), service))
     return {"object": "list", "data": data}
 
 
@@ -62,13 +63,15 @@ async def model(request: Request, name: str, key: Client) -> dict[str, Any]:
         raise unknown_model(name) from None
     if name != AUTO and key and not key.may(names(skill.name)):
         raise unknown_model(name)
-    return _model(skill, service.served.chooser is not None)
+    return _model(skill, service)
 
 
-def _model(skill: Skill, routed: bool) -> dict[str, Any]:
+def _model(skill: Skill, service: Service) -> dict[str, Any]:
     """columns: of the template; converses: whether it takes several messages; style: chat, or raw text."""
+    kind = "adapter" if skill.parts else AUTO if skill.name == AUTO else BASE_LABEL
+    style = skill.settings.prompt_style if kind != BASE_LABEL or service.coding.tokenizer.chat_template else "raw"
     about = {
-        "kind": "adapter" if skill.parts else BASE_LABEL, "adapters": dict(skill.parts),
-        "columns": list(skill.columns), "converses": skill.converses, "style": skill.settings.prompt_style,
+        "kind": kind, "adapters": dict(skill.parts), "columns": list(skill.columns), "style": style,
+        "converses": skill.converses and style == "chat" and kind != AUTO,
     }  # fmt: skip
     return {"id": skill.name, "object": "model", "created": STARTED, "owned_by": "tenfold", "tenfold": about}

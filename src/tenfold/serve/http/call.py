@@ -12,6 +12,7 @@ from fastapi import Request
 from tenfold.errors import AdapterError, DataError, TenfoldError
 from tenfold.evaluate import BASE_LABEL
 from tenfold.generate.event import Event
+from tenfold.serve.asking import Wanted
 from tenfold.serve.bridge import Ticket
 from tenfold.serve.choosing import Choice
 from tenfold.serve.http import guard, shapes
@@ -22,7 +23,7 @@ from tenfold.serve.http.shapes import Shape
 from tenfold.serve.http.state import State
 from tenfold.serve.job import Job
 from tenfold.serve.keys import Key
-from tenfold.serve.service import Wanted, some_seed
+from tenfold.serve.service import some_seed
 from tenfold.serve.skills import AUTO, Skill, names
 
 

@@ -50,7 +50,9 @@ def problem_of(error: Exception) -> Problem:
         return Problem(503, message, code="queue_full", headers={"retry-after": "1"})
     if isinstance(error, AdapterError | ConfigError | DataError | ModelError):
         return Problem(400, message, param=message.partition(":")[0] if ":" in message else None)
-    return Problem(400 if isinstance(error, TenfoldError) else 500, "an error of the server; it is in its log")
+    if isinstance(error, TenfoldError):  # an extra that this server lacks
+        return Problem(501, message, code="not_offered")
+    return Problem(500, "an error of the server; its log says where")
 
 
 async def on_http(request: Request, error: Exception) -> JSONResponse:

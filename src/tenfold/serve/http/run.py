@@ -1,6 +1,7 @@
 """The process: one port, one engine, an orderly end."""
 
 import logging
+import math
 import signal
 import sys
 from collections.abc import Callable
@@ -34,20 +35,23 @@ class Server(uvicorn.Server):
             self._started(address(self.config.host, port))
 
 
-def serve(state: State, host: str, port: int, started: Callable[[str], None] = lambda address: None) -> None:
-    """Serve until the process is told to stop. Raises ConfigError where the address cannot be had."""
+def make(state: State, host: str, port: int, started: Callable[[str], None]) -> Server:
+    """A server that is ready to run. started: told where the page is, once it can be opened."""
     config = uvicorn.Config(
-        application(state), host=host, port=port, log_level="warning", access_log=False, server_header=False,
-        timeout_graceful_shutdown=int(state.service.limits.drain_seconds), lifespan="on",
+        application(state), host=host, port=port, log_level="critical", access_log=False, server_header=False,
+        timeout_graceful_shutdown=max(1, math.ceil(state.service.limits.drain_seconds)), lifespan="on", ws="none",
     )  # fmt: skip
+    return Server(config, state, started)
+
+
+def serve(state: State, host: str, port: int, started: Callable[[str], None]) -> None:
+    """Serve until the process is told to stop. Raises ConfigError where the address cannot be had."""
     log_to_stdout()
-    server = Server(config, state, started)
     try:
-        server.run()
+        make(state, host, port, started).run()
     except SystemExit:
-        raise ConfigError(
-            f"--host {host} --port {port}: the server cannot start there; another may be running"
-        ) from None
+        message = f"--host {host} --port {port}: nothing can listen there; another server may do so already"
+        raise ConfigError(message) from None
     write("stopped")
 
 
