@@ -1,6 +1,7 @@
 """The page in a real browser: Debian's chromium, headless."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -73,8 +74,12 @@ def shoot(page, name):
 
 
 def done(page, count=1):
-    page.wait_for_function(f"document.querySelectorAll('.answer[data-state=done]').length === {count}")
+    sync_api.expect(page.locator(".answer[data-state=done]")).to_have_count(count, timeout=30000)
     page.wait_for_selector("#send", state="visible")
+
+
+def pick(where, name):
+    where.locator(f".chip input[value={name}]").check()
 
 
 def alone(host, model, text):
@@ -166,8 +171,8 @@ def test_two_adapters_side_by_side(open_page, host, viewport):
     page = open_page(viewport=viewport, scheme="dark" if viewport is WIDE else "light")
     page.click("#compare")
     left, right = page.locator(".pane").all()
-    left.locator("text=upper").click()
-    right.locator("text=talk").click()
+    pick(left, "upper")
+    pick(right, "talk")
     page.fill("#text", "hello")
     page.click("#send")
     done(page, 2)
@@ -184,7 +189,7 @@ def test_two_adapters_side_by_side(open_page, host, viewport):
 @browsing
 def test_a_task_of_several_columns_gets_a_field_for_each(open_page, host):
     page = open_page()
-    page.click("text=sums")
+    pick(page, "sums")
     assert not page.is_visible("#text")
     page.fill("[name=a]", "12")
     page.fill("[name=b]", "30")
@@ -201,12 +206,12 @@ def test_an_answer_can_be_stopped(run, open_page):
     with hosting(run) as host:
         slowed(host.service, 0.05)
         page = open_page(host.address)
-        page.click("text=base")
+        pick(page, "base")
         page.click("text=Settings")
         page.fill("#most", "300")
         page.fill("#text", "hello")
         page.press("#text", "Enter")
-        page.wait_for_function("document.querySelector('.text').textContent.length > 3")
+        sync_api.expect(page.locator(".text")).to_have_text(re.compile("....+", re.DOTALL))
         shoot(page, "streaming-wide-light")
         page.keyboard.press("Escape")
         done(page)

@@ -44,6 +44,6 @@ def test_answers_are_json_where_they_must_be(client):
     value = json.loads(found.choices[0].message.content)
     assert set(value) == {"city", "sure"}
     assert isinstance(value["sure"], bool)
+    broken = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "no such type"}}}
     with pytest.raises(openai.BadRequestError):
-        broken = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "no such type"}}}
         client.chat.completions.create(model="base", messages=messages, response_format=broken)

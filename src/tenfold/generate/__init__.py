@@ -3,6 +3,7 @@
 from tenfold.generate.engine import Engine
 from tenfold.generate.event import Event, Stats
 from tenfold.generate.live import Live
+from tenfold.generate.pool import Pool
 from tenfold.generate.request import GREEDY, Completion, Request, Sampling, TokenLogprob
 from tenfold.generate.score import Score, score
 
@@ -12,6 +13,7 @@ __all__ = [
     "Engine",
     "Event",
     "Live",
+    "Pool",
     "Request",
     "Sampling",
     "Score",

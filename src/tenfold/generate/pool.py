@@ -65,8 +65,7 @@ class Pool:
                 return old.generation
             if self.max_bytes is not None and entry.size > self.max_bytes:
                 raise AdapterError(f"adapter {name!r} has {entry.size:,} bytes; all may have {self.max_bytes:,}")
-            entry = self._entries.setdefault(entry.internal, entry)  # one still in use comes back
-            entry.folder, self._current[name] = folder, entry
+            self._current[name] = self._entries.setdefault(entry.internal, entry)  # one that is still in use comes back
             self._retire(old)
             self._settle()
         return entry.generation
