@@ -227,6 +227,7 @@ def test_what_goes_wrong_is_said_and_can_be_tried_again(open_page, host):
     page.click("#send")
     page.wait_for_selector(".answer[data-state=bad]")
     assert "at most 511" in page.text_content(".problem p")
+    assert fits(page)
     shoot(page, "error-wide-light")
     page.fill("#text", "x")
     page.click("text=Try again")

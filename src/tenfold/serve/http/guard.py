@@ -22,9 +22,11 @@ def client(request: Request) -> Key | None:
     keys = State.of(request).keys
     if not len(keys):
         return None
-    key = keys.find(secret(request))
+    given = secret(request)
+    key = keys.find(given)
     if key is None:
-        raise Problem(401, "no such API key", code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+        message = "no such API key" if given else "an API key is needed"
+        raise Problem(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
     note(request.scope, key=key.name)
     return key
 

@@ -12,7 +12,7 @@ const make = (tag, properties = {}, ...children) => {
 };
 const hue = (name) => {
   const place = models.filter((one) => one.tenfold.kind === "adapter").findIndex((one) => one.id === name);
-  return place < 0 ? 180 : (30 + place * 137.5) % 360;
+  return place < 0 ? 180 : (265 + place * 137.5) % 360;
 };
 const about = (name) => models.find((one) => one.id === name)?.tenfold ?? { columns: [], kind: "base" };
 const headers = () => {
@@ -62,7 +62,10 @@ const choose = (pane, model) => {
   drawFields();
 };
 
-const tint = (pane, model) => pane.element.style.setProperty("--hue", hue(model));
+const tint = (pane, model) => {
+  pane.element.style.setProperty("--hue", hue(model));
+  pane.element.toggleAttribute("data-plain", about(model).kind !== "adapter");
+};
 
 // ---- what is asked
 
@@ -131,7 +134,10 @@ const run = async (pane, signal) => {
 
 const problem = async (response) => {
   const body = await response.json().catch(() => null);
-  if (response.status === 401) find("settings").open = true;
+  if (response.status === 401) {
+    find("settings").open = true;
+    find("key").focus();
+  }
   return new Error(body?.error?.message ?? `the server answered ${response.status}`);
 };
 
