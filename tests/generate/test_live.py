@@ -5,10 +5,13 @@ import math
 
 import pytest
 import torch
+from tiny import tiny_model
+from tokens import byte_tokenizer
 from worlds import COMPOSITIONS, alone, prompts, same, tiny_bank
 
-from tenfold.adapters import compose
+from tenfold.adapters import Bank, compose
 from tenfold.adapters.lora import Config
+from tenfold.base.model import Base
 from tenfold.errors import AdapterError, ConfigError, DataError, QueueError
 from tenfold.generate import Engine, Live, Request, Sampling
 from tenfold.generate.event import Answer
@@ -56,7 +59,7 @@ def test_events_are_the_answer_in_pieces(family):
     bank = tiny_bank(family)
     asked = [Request(p, COMPOSITIONS[i % 4], 20) for i, p in enumerate(prompts(8))]
     whole = Engine(bank).generate(asked)
-    stops = tuple({c.text[6:8] for c in whole[:3]} | {"zz"})
+    stops = (*sorted({c.text[6:8] for c in whole[:3]} - {""}), "zz")
     live = Live(bank)
     for request in asked:
         live.submit(Request(request.prompt, request.composition, 20, stop=stops))
@@ -287,19 +290,22 @@ def test_a_new_adapter_under_an_old_name_finds_nothing():
 
 
 def test_answers_that_must_be_json_are():
-    pytest.importorskip("llguidance")
-    bank = tiny_bank()
-    schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 99}}, "required": ["n"],
-              "additionalProperties": False}  # fmt: skip
+    bank = Bank(Base(tiny_model("llama", vocab_size=300), byte_tokenizer(), "bytes", ""))
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 22]}, "s": {"type": "string", "maxLength": 5}},
+              "required": ["n", "s"], "additionalProperties": False}  # fmt: skip
     prompt = prompts(1)[0]
-    mixed = [Request(prompt, COMPOSITIONS[i % 4], 60, Sampling(1.0, seed=i), json=schema) for i in range(4)]
-    mixed += [Request(prompt, compose("a"), 60)]
+    mixed = [Request(prompt, max_new_tokens=90, sampling=Sampling(0.1 * i, seed=i), json=schema) for i in range(6)]
+    mixed += [Request(prompt, max_new_tokens=60), Request(prompt, max_new_tokens=9, json=True)]
     found = Engine(bank).generate(mixed)
-    for completion in found[:4]:
-        assert completion.finish in ("eos", "length")
-        if completion.finish == "eos":
-            assert set(json.loads(completion.text)) == {"n"}
-    assert {c.finish for c in found[:4]} >= {"eos"}
-    assert found[4] == Engine(bank).generate(mixed[4:])[0]
+    whole = [completion for completion in found[:6] if completion.finish == "eos"]
+    for completion in whole:
+        values = json.loads(completion.text)
+        assert set(values) == {"n", "s"}
+        assert values["n"] in (1, 22)
+    assert len(whole) >= 2
+    assert found[6] == Engine(bank).generate(mixed[6:7])[0]
+    assert found[7].text.startswith("{")
     with pytest.raises(ConfigError, match="json: the schema cannot be followed"):
         Engine(bank).generate([Request(prompt, json={"type": "nonsense"})])
+    with pytest.raises(ConfigError, match="json: the tokenizer"):
+        Engine(tiny_bank()).generate([Request(prompt, json=True)])

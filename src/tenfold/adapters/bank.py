@@ -18,6 +18,7 @@ from tenfold.adapters.host import Host
 from tenfold.adapters.switch import Switch
 from tenfold.adapters.targets import linear_layers, match
 from tenfold.base.model import Base
+from tenfold.base.products import Product, products
 from tenfold.errors import AdapterError
 
 _installed = itertools.count()
@@ -186,6 +187,28 @@ class Bank:
             yield
         finally:
             self._frame = before
+
+    @contextmanager
+    def swift(self) -> Iterator[None]:
+        """Passes inside, which must be without gradients, take the machine's faster products (``base.products``)."""
+        hosts, swapped = dict(self._hosts), dict[nn.Module, Product]()
+        for name, product in self._products.items():
+            if name in hosts:
+                hosts[name].product = product
+            elif "forward" not in product.layer.__dict__:
+                swapped[product.layer] = product.layer.__dict__["forward"] = product
+        try:
+            yield
+        finally:
+            for host in hosts.values():
+                host.product = None
+            for layer, product in swapped.items():
+                if layer.__dict__.get("forward") is product:  # a host may have come in the meantime
+                    del layer.__dict__["forward"]
+
+    @functools.cached_property
+    def _products(self) -> dict[str, Product]:
+        return products(self.frozen)
 
     @property
     def switched(self) -> bool:

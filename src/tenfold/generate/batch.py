@@ -99,12 +99,15 @@ class Batch:
                     values = logits(self.bank.base, hidden if len(chosen) == len(drafts) else hidden[through])
                 advance(values, chosen)
         except Exception as error:  # noqa: BLE001  what one adapter does must not end the others' requests
-            parts = [[*part] for _, part in groupby(drafts, lambda draft: draft.composition)]
-            for part in parts:
-                if len(parts) > 1:
-                    self._try(part, run)
-                else:
-                    _ = [fail(draft, error) for draft in part]
+            self._apart(drafts, run, error)
+
+    def _apart(self, drafts: Sequence[Draft], run: Pass, error: Exception) -> None:
+        parts = [[*part] for _, part in groupby(drafts, lambda draft: draft.composition)]
+        for part in parts:
+            if len(parts) > 1:
+                self._try(part, run)
+        for draft in drafts if len(parts) == 1 else ():
+            fail(draft, error)
 
 
 def _left(draft: Draft) -> int:

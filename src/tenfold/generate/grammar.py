@@ -13,6 +13,7 @@ from tenfold import plugins
 from tenfold.base.model import Base
 from tenfold.errors import ConfigError
 
+LAYOUT = {"whitespace_pattern": r"( |\n {0,16})?"}  # else a small model may write blanks to its last token
 _known: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple[int, ...], Any]] = WeakKeyDictionary()
 
 
@@ -30,7 +31,7 @@ class Grammar:
             raise ConfigError("json: the tokenizer has no token that ends an answer; give some as eos")
         schema = {"type": "object"} if wanted is True else dict(wanted or {})
         try:
-            grammar = library.LLMatcher.grammar_from_json_schema(json.dumps(schema))
+            grammar = library.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=LAYOUT)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"json: no JSON schema: {error}") from None
         self._matcher = library.LLMatcher(_tokenizer(base, self.eos), grammar)
@@ -59,5 +60,8 @@ def _tokenizer(base: Base, eos: frozenset[int]) -> Any:
     views, key = _known.setdefault(base.tokenizer, {}), tuple(sorted(eos))
     if key not in views:
         size = max(base.model.config.get_text_config().vocab_size, len(base.tokenizer))
-        views[key] = hf.from_tokenizer(base.tokenizer, n_vocab=size, eos_token=list(key))
+        try:
+            views[key] = hf.from_tokenizer(base.tokenizer, n_vocab=size, eos_token=list(key))
+        except ValueError as error:
+            raise ConfigError(f"json: the tokenizer cannot be followed: {error}") from None
     return views[key]

@@ -164,8 +164,8 @@ def _bucket(spots: Sequence[Spot], firsts: Sequence[int], device: torch.device) 
     rows, slots, positions = torch.tensor(table, device=device).T.contiguous()
     whole, seen = not any(start for _, start, _ in spots), max(stop for _, _, stop in spots)
     numbers = ([seat.slot for seat, _, _ in spots], queries, places, at)
-    tensors = [torch.tensor(one, device=device) for one in numbers]
-    return Pieces(spots[0][0].shelf, rows, slots, positions, whole, *tensors, seen)
+    each, wanted, found, times = (torch.tensor(one, device=device) for one in numbers)
+    return Pieces(spots[0][0].shelf, rows, slots, positions, whole, each, wanted, found, times, seen)
 
 
 def _alike(spots: Sequence[Spot], key: Callable[[Spot], tuple[int, ...]]) -> list[list[int]]:
