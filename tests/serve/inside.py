@@ -22,7 +22,7 @@ ADMIN = "a-long-admin-key"
 def hosting(folder, *, limits=None, keys=None, admin=None, root=None, chooser=None, **options):
     """address, state, and a client (``httpx2``)."""
     served = open_folders([folder])
-    served.chooser = chooser
+    served.chooser = chooser or served.chooser
     metrics, place = Metrics(), []
     service = Service(served, limits or Limits(), watch=metrics.stepped, **options)
     state = State(service, metrics, keys or Keys(), digest_of(admin) if admin else None, root)

@@ -1,16 +1,21 @@
 """Which adapter a text needs, where nobody says so."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
+
+from tenfold import route
+from tenfold.adapters import Bank
 
 
 @dataclass(frozen=True)
 class Choice:
     """adapter: None where the router would rather not choose, with the reason; the base answers then.
 
-    probability: of the likeliest adapter. out_of_scope: how far the text lies outside of all tasks, where the router
-    says so. probabilities: of all adapters, adding up to at most 1.
+    probability: of the likeliest adapter. out_of_scope: a score, higher is further outside of all tasks; None where it
+    has no number. probabilities: of all adapters, adding up to at most 1.
     """
 
     adapter: str | None
@@ -33,3 +38,25 @@ class Chooser(Protocol):
 
     def choose(self, texts: Sequence[str]) -> list[Choice]:
         """A choice for each text, in order. Called by the thread that owns the base."""
+
+
+class Routed:
+    """What a run's own router chooses."""
+
+    def __init__(self, router: route.Router) -> None:
+        self.router = router
+
+    def choose(self, texts: Sequence[str]) -> list[Choice]:
+        """See Chooser."""
+        shares = self.router.scores(texts).probabilities.tolist()
+        return [self._choice(*one) for one in zip(self.router.decide(texts), shares, strict=True)]
+
+    def _choice(self, made: route.Decision, shares: list[float]) -> Choice:
+        far = made.out_of_scope if math.isfinite(made.out_of_scope) else None
+        probabilities = dict(zip(self.router.tasks, shares, strict=True))
+        return Choice(made.adapter, made.probability, far, made.reason, probabilities)
+
+
+def load(folder: Path, bank: Bank) -> Chooser:
+    """The router in a folder. Raises RunError where it cannot be used."""
+    return Routed(route.load(folder, bank=bank))

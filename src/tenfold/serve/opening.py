@@ -13,6 +13,7 @@ from tenfold.config import Config
 from tenfold.errors import AdapterError, ConfigError, RunError
 from tenfold.generate.pool import Pool
 from tenfold.progress import SILENT, Progress
+from tenfold.serve import choosing
 from tenfold.serve.choosing import Chooser
 from tenfold.serve.skills import Skill, Skills
 from tenfold.store import RunFolder, card
@@ -22,7 +23,7 @@ from tenfold.tasks.settings import TaskSettings
 
 @dataclass
 class Served:
-    """Everything that is served. chooser: None where no run has a router."""
+    """Everything that is served. chooser: of the first run that has a router."""
 
     bank: Bank
     pool: Pool
@@ -61,7 +62,8 @@ def open_folders(
     for source in sources:
         for name, folder in source.adapters.items():
             pool.put(name, folder)
-    return Served(bank, pool, skills)
+    router = next((source.router for source in sources if source.router), None)
+    return Served(bank, pool, skills, choosing.load(router, bank) if router else None)
 
 
 def read(folder: Path) -> Source:
