@@ -72,3 +72,16 @@ def metric(client, name, headers=None, **labels):
         if head.partition("{")[0] == name and all(f'{key}="{one}"' in head for key, one in labels.items()):
             found += float(value)
     return found
+
+
+def wait_for(condition, seconds=10):
+    """What another thread does a moment later."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def unpinned(host):
+    """Whether no adapter is held any more."""
+    return all(not entry.pins for entry in host.service.pool._entries.values())

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import torch
-from inside import ADMIN, ask, bearer, hosting
+from inside import ADMIN, ask, bearer, hosting, unpinned, wait_for
 from world import save_adapter
 
 from tenfold import base
@@ -189,4 +189,4 @@ def test_what_is_under_way_ends_with_the_generation_it_began_with(host):
     for response in found:
         body = response.json()
         assert body["choices"][0]["message"]["content"] == truth[body["tenfold"]["generations"]["live"]]
-    assert all(not entry.pins for entry in host.service.pool._entries.values())
+    wait_for(lambda: unpinned(host))

@@ -2,22 +2,14 @@
 
 import json
 import threading
-import time
 
 import httpx2
 import pytest
-from inside import ask, hosting, metric, slowed
+from inside import ask, hosting, metric, slowed, unpinned, wait_for
 from process import serving
 
 from tenfold import cli
 from tenfold.serve.limits import Limits
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def events(response):
@@ -43,7 +35,7 @@ def test_a_client_that_leaves_frees_its_slot(run, stream):
                 host.client.post("v1/chat/completions", json=LONG, timeout=0.5)
         wait_for(lambda: host.service.bridge._live.idle)
         assert not host.service.bridge._tickets
-        assert all(not entry.pins for entry in host.service.pool._entries.values())
+        wait_for(lambda: unpinned(host))
         assert 0 < metric(host.client, "tenfold_new_tokens_total") < 100
         assert metric(host.client, "tenfold_requests_total", status="499") == 1
 
@@ -75,7 +67,7 @@ def test_a_failing_engine_answers_those_it_hit_and_goes_on(run):
         assert host.client.post("v1/chat/completions", json=ask()).json()["choices"] == before
         assert metric(host.client, "tenfold_engine_failures_total") == 1
         assert host.client.get("health").status_code == 200
-        assert all(not entry.pins for entry in host.service.pool._entries.values())
+        wait_for(lambda: unpinned(host))
 
 
 def test_time_is_limited(run):

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from tenfold.generate.live import Live
 
 T = TypeVar("T")
 Command = Callable[[], None]
-FAILED = "the engine failed on this request; the server goes on"
+FAILED = "the engine failed on this request, or stopped"
 log = logging.getLogger("tenfold.serve")
 
 
@@ -84,17 +84,17 @@ class Bridge:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
-    async def submit(self, ticket: Ticket, tenant: str) -> None:
-        """Ask the engine; raises what ``Live.submit`` raises. The ticket is released however it ends."""
+    async def submit(self, tickets: Sequence[Ticket], tenant: str) -> None:
+        """Ask the engine for all or none; raises what ``Live.submit`` raises. Each is released however it ends."""
         try:
-            await self.call(lambda: self._submit(ticket, tenant))
+            await self.call(lambda: self._submit(tickets, tenant))
         except asyncio.CancelledError:
-            self.cancel(ticket)
+            self.cancel(tickets)
             raise
 
-    def cancel(self, ticket: Ticket) -> None:
-        """End a request that nobody waits for any more; one that has ended stays as it is."""
-        self._commands.put(lambda: self._cancel(ticket))
+    def cancel(self, tickets: Sequence[Ticket]) -> None:
+        """End requests that nobody waits for any more; those that have ended stay as they are."""
+        self._commands.put(lambda: self._cancel(tickets))
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run a function in the engine's thread, between two steps -> what it returns or raises."""
@@ -128,8 +128,8 @@ class Bridge:
         try:
             events = self._live.step()
             self.stats = self._live.stats()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others must not wait for ever
-            log.error("engine: %s", type(error).__name__, extra={"trace": error.__traceback__})
+        except Exception as error:
+            log.error("a step failed", exc_info=error)
             events = [Event(number, finish="error", error=FAILED) for number in self._tickets]
             self._live, self.failures = self._make(), self.failures + 1
         return events
@@ -142,17 +142,21 @@ class Bridge:
                 del self._tickets[event.number], self._numbers[ticket]
                 ticket.release()
 
-    def _submit(self, ticket: Ticket, tenant: str) -> None:
-        try:
-            number = self._live.submit(ticket.request, tenant=tenant)
-        except BaseException:
-            ticket.release()
-            raise
-        self._tickets[number], self._numbers[ticket] = ticket, number
+    def _submit(self, tickets: Sequence[Ticket], tenant: str) -> None:
+        for done, ticket in enumerate(tickets):
+            try:
+                number = self._live.submit(ticket.request, tenant=tenant)
+            except BaseException:
+                self._cancel(tickets[:done])
+                for other in tickets[done:]:
+                    other.release()
+                raise
+            self._tickets[number], self._numbers[ticket] = ticket, number
 
-    def _cancel(self, ticket: Ticket) -> None:
-        if ticket in self._numbers:
-            self._live.cancel(self._numbers[ticket])
+    def _cancel(self, tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            if ticket in self._numbers:
+                self._live.cancel(self._numbers[ticket])
 
     def _close(self) -> None:
         self._closed = True

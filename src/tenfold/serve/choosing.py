@@ -37,7 +37,7 @@ class Chooser(Protocol):
     """A router, opened for use."""
 
     def choose(self, texts: Sequence[str]) -> list[Choice]:
-        """A choice for each text, in order. Called by the thread that owns the base."""
+        """A choice for each text, in order. Called in a thread beside the engine's: it leaves the base alone."""
 
 
 class Routed:

@@ -71,16 +71,8 @@ class Job:
         """Ask the engine for all of them, or for none: raises what ``Live.submit`` raises."""
         self._bridge = bridge
         release = last_of(len(requests), self.pins.release)
-        tickets = [Ticket(request, number, self._inbox, release) for number, request in enumerate(requests)]
-        for done, ticket in enumerate(tickets):
-            try:
-                self.tickets.append(ticket)
-                await bridge.submit(ticket, tenant)
-            except BaseException:
-                self.cancel()
-                for other in tickets[done + 1 :]:
-                    other.release()
-                raise
+        self.tickets = [Ticket(request, number, self._inbox, release) for number, request in enumerate(requests)]
+        await bridge.submit(self.tickets, tenant)
 
     async def events(self, deadline: float | None = None) -> AsyncIterator[tuple[Ticket, Event]]:
         """What comes for any of them, until all have ended. Raises TimeoutError at a time of the loop's clock."""
@@ -93,9 +85,8 @@ class Job:
 
     def cancel(self) -> None:
         """End what is still under way."""
-        for ticket in self.tickets:
-            if self._bridge:
-                self._bridge.cancel(ticket)
+        if self._bridge:
+            self._bridge.cancel(self.tickets)
 
     @property
     def new_tokens(self) -> int:

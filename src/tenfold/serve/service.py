@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tenfold.errors import AdapterError
 from tenfold.evaluate import BASE_LABEL
@@ -36,6 +37,7 @@ class Service:
         self.skills, self.pool, self.base = served.skills, served.pool, served.bank.base
         self.coding = asking.coding(self.base)
         self.draining = False
+        self._router = ThreadPoolExecutor(1, "router")
         self.changing = asyncio.Lock()  # one adapter is loaded or unloaded at a time
         self._eos = asking.ends(self.base)
 
@@ -59,7 +61,7 @@ class Service:
         if self.served.chooser is None:
             raise AdapterError(f"no model {AUTO!r}: none of the served runs has a router")
         chooser = self.served.chooser
-        found = (await self.bridge.call(lambda: chooser.choose([text])))[0]
+        found = (await asyncio.get_running_loop().run_in_executor(self._router, chooser.choose, [text]))[0]
         allowed = [skill.name for skill in self.skills.all() if may(names(skill.name))]
         choice = found.among(allowed)
         return self.skills.find(choice.adapter or BASE_LABEL), choice

@@ -59,7 +59,12 @@ class Access:
 
 def write(event: str, **facts: Any) -> None:
     """One line of the log."""
-    log.info(json.dumps({"time": round(time.time(), 3), "event": event, **facts}, ensure_ascii=True, default=str))
+    log.info("%s", line(event, **facts))
+
+
+def line(event: str, **facts: Any) -> str:
+    """What happened, as JSON."""
+    return json.dumps({"time": round(time.time(), 3), "event": event, **facts}, ensure_ascii=True, default=str)
 
 
 def places(error: BaseException) -> list[str]:

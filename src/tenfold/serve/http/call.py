@@ -13,7 +13,7 @@ from tenfold.errors import AdapterError, DataError, TenfoldError
 from tenfold.evaluate import BASE_LABEL
 from tenfold.generate.event import Event
 from tenfold.serve.asking import Wanted
-from tenfold.serve.bridge import Ticket
+from tenfold.serve.bridge import FAILED, Ticket
 from tenfold.serve.choosing import Choice
 from tenfold.serve.http import guard, shapes
 from tenfold.serve.http.access import note
@@ -131,7 +131,7 @@ class Call:
         try:
             async for ticket, event in self.job.events(self.deadline):
                 if event.finish in ("error", "cancelled"):
-                    raise Problem(500, event.error or "the server stops", code="engine_failed")
+                    raise Problem(500, FAILED, code="engine_failed")
                 yield ticket, event
         except TimeoutError:
             raise self._late() from None

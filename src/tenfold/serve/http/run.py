@@ -10,7 +10,7 @@ from types import FrameType
 import uvicorn
 
 from tenfold.errors import ConfigError
-from tenfold.serve.http.access import log, write
+from tenfold.serve.http.access import line, log, places, write
 from tenfold.serve.http.app import application
 from tenfold.serve.http.state import State
 
@@ -56,13 +56,27 @@ def serve(state: State, host: str, port: int, started: Callable[[str], None]) ->
 
 
 def log_to_stdout() -> None:
-    """Lines of JSON, each request one."""
-    if not log.handlers:
+    """Lines of JSON: each request, and whatever else tenfold has to say."""
+    whole = logging.getLogger("tenfold")
+    if not whole.handlers:
         handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
+        handler.setFormatter(Lines())
+        whole.addHandler(handler)
+    whole.setLevel(logging.INFO)
+    whole.propagate = False
+
+
+class Lines(logging.Formatter):
+    """An error's place without its message, which may hold what a client wrote."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        if record.name == log.name:
+            return record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        said = {"error": type(error).__name__, "trace": places(error)} if error else {}
+        level = record.levelname.lower()
+        return line("log", level=level, logger=record.name, message=record.getMessage(), **said)
 
 
 def address(host: str, port: int) -> str:
