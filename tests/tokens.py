@@ -28,3 +28,12 @@ def tiny_tokenizer(chat_template: str | None = CHAT) -> PreTrainedTokenizerFast:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, clean_up_tokenization_spaces=False, **names)
     tokenizer.chat_template = chat_template
     return tokenizer
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a byte, a few longer ones, and one that ends."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {c: i for i, c in enumerate([*alphabet, "ab", "Ġthe", ".Ċ", "</s>"])}
+    core = Tokenizer(models.BPE(vocab, [("a", "b")]))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>")

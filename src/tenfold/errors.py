@@ -5,7 +5,9 @@ TenfoldError
 ├── DataError (ValueError)        a source, its columns, its rows
 ├── ModelError (RuntimeError)     a base model that cannot be had or cannot do what is asked
 ├── AdapterError (ValueError)     an adapter folder, a kind, a target, a composition
+│   └── GenerationError           another generation of an adapter is there than was expected
 ├── RunError (ValueError)         a run folder: missing, torn, of another base
+├── QueueError (RuntimeError)     more requests wait than may
 └── MissingExtraError (ImportError)    an optional package, with the command that installs it
 
 The command line prints the message of any of these on one line and exits with 2.
@@ -35,8 +37,16 @@ class AdapterError(TenfoldError, ValueError):
     """An adapter that does not fit: its files, its tensors, its targets or its base."""
 
 
+class GenerationError(AdapterError):
+    """An adapter is not, or no longer, the one that was expected."""
+
+
 class RunError(TenfoldError, ValueError):
     """A run folder that is missing, incomplete or made for something else."""
+
+
+class QueueError(TenfoldError, RuntimeError):
+    """A request that cannot be taken now, but may be later."""
 
 
 class MissingExtraError(TenfoldError, ImportError):

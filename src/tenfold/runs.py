@@ -1,5 +1,6 @@
 """A run, opened for use: its base, its adapters in a bank, its tasks; measured and asked."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,18 +47,7 @@ class Run:
 
         Raises ConfigError for what is not there.
         """
-        if adapter == BASE_LABEL:
-            return BASE
-        parts = [part.partition(":") for part in adapter.split("+")]
-        known = {name: compose(name) for name in self.bank.adapters} | compositions(self.config, self.bank)
-        for name, _, _ in parts:
-            if name not in known:
-                there = [*known, BASE_LABEL]
-                raise ConfigError(f"no adapter {name!r}; there are: {', '.join(there)}{nearest(name, there)}")
-        try:
-            return compose(*((one, w * float(weight or 1)) for name, _, weight in parts for one, w in known[name]))
-        except ValueError:
-            raise ConfigError(f"adapter {adapter!r}: a weight must be a number, as in a:0.5+b:0.5") from None
+        return mix(adapter, {name: compose(name) for name in self.bank.adapters} | compositions(self.config, self.bank))
 
     def evaluate(
         self,
@@ -130,6 +120,27 @@ class Run:
             there = ", ".join(task.name for task in users)
             raise ConfigError(f"{adapter!r} answers several tasks; name one of them as the task: {there}")
         return users[0] if users else None
+
+
+def mix(adapter: str, known: Mapping[str, Composition]) -> Composition:
+    """What ``base``, a name, or ``a:0.5+b:0.5`` means, where each name of ``known`` means a composition.
+
+    Raises ConfigError for a name that is not known and a weight that is no finite number.
+    """
+    if adapter == BASE_LABEL:
+        return BASE
+    parts = [part.partition(":") for part in adapter.split("+")]
+    for name, _, _ in parts:
+        if name not in known:
+            there = [*known, BASE_LABEL]
+            raise ConfigError(f"no adapter {name!r}; there are: {', '.join(there)}{nearest(name, there)}")
+    try:
+        weights = [float(weight or 1) for _, _, weight in parts]
+    except ValueError:
+        weights = [math.nan]
+    if not all(map(math.isfinite, weights)):
+        raise ConfigError(f"adapter {adapter!r}: a weight must be a number, as in a:0.5+b:0.5")
+    return compose(*((one, w * x) for (name, _, _), x in zip(parts, weights, strict=True) for one, w in known[name]))
 
 
 def answer(

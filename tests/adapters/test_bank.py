@@ -119,3 +119,22 @@ def test_an_adapter_that_comes_back_under_its_name_is_the_new_one():
     bank.add("a", "lora", CONFIG)
     fill(bank.parameters("a").values(), seed=4)
     assert not torch.allclose(plain_logits(bank, some_ids(), "a"), old)
+
+
+def test_faster_products_give_the_same_and_leave_no_trace():
+    bank = tiny_bank("llama", "a")
+    modules = dict(bank.base.model.named_modules())
+    ids = some_ids()
+    with torch.inference_mode():
+        truth = bank.base.model(ids).logits
+        with bank.swift():
+            found = bank.base.model(ids).logits
+            bank.add("b", "lora", Config(lora_r=4), seed=3)  # as another thread may, while a pass runs
+            assert torch.allclose(bank.base.model(ids).logits, truth, atol=1e-4)
+    assert torch.allclose(found, truth, atol=1e-4)
+    bank.remove("b")
+    bank.remove("a")
+    assert not any("forward" in module.__dict__ for module in modules.values())
+    bank.base.model.requires_grad_(True)
+    bank.base.model(ids).logits.sum().backward()
+    assert bank.base.model.lm_head.weight.grad is not None

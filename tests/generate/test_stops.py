@@ -3,22 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from tokens import byte_tokenizer
 
 from tenfold.errors import ConfigError
 from tenfold.generate import Request
 from tenfold.generate.stops import StopFinder
-
-
-def byte_tokenizer():
-    """One token a byte, and a few longer ones."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {c: i for i, c in enumerate([*alphabet, "ab", "Ġthe", ".Ċ"])}
-    core = Tokenizer(models.BPE(vocab, [("a", "b")]))
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=core)
-
 
 TOKENIZER = byte_tokenizer()
 

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,10 @@ from tenfold.adapters.host import Host
 from tenfold.adapters.switch import Switch
 from tenfold.adapters.targets import linear_layers, match
 from tenfold.base.model import Base
+from tenfold.base.products import Product, products
 from tenfold.errors import AdapterError
+
+_installed = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,14 @@ class Installed:
     """One adapter: its kind by name, its settings, and its part on each layer by dotted name.
 
     copies: modules that it has in full and for itself, by the dotted names of those that they stand for.
+    generation: says what it contains; no two that differ have the same, whatever their names.
     """
 
     kind: str
     config: Any
     modules: dict[str, Adapter]
     copies: dict[str, nn.Module] = field(default_factory=dict)
+    generation: str = field(default_factory=lambda: f"installed {next(_installed)}")
 
     @property
     def size(self) -> int:
@@ -92,9 +98,12 @@ class Bank:
         config: Any,
         parts: Mapping[Layer, Adapter],
         copies: Mapping[str, nn.Module] | None = None,
+        generation: str | None = None,
     ) -> Installed:
         """Put in an adapter whose parts are built and filled, each on its layer's device, with modules of its own.
 
+        generation: a digest of its content where there is one. Another thread may put in and take out adapters while
+        passes run that don't use them: a pass looks names up, and the new one is there once all of its parts are.
         Raises AdapterError for a name in use.
         """
         self.require_free(name)
@@ -107,8 +116,10 @@ class Bank:
             if place not in self._switches:
                 self._switches[place] = Switch(self.frozen[place], lambda: self._frame)
             self._switches[place].copies[name] = copy
-        self.adapters[name] = Installed(kind, config, {layer.name: part for layer, part in parts.items()}, own)
-        return self.adapters[name]
+        modules = {layer.name: part for layer, part in parts.items()}
+        installed = Installed(kind, config, modules, own, **({"generation": generation} if generation else {}))
+        self.adapters[name] = installed
+        return installed
 
     @functools.cached_property
     def frozen(self) -> dict[str, nn.Module]:
@@ -181,6 +192,28 @@ class Bank:
             yield
         finally:
             self._frame = before
+
+    @contextmanager
+    def swift(self) -> Iterator[None]:
+        """Passes inside, which must be without gradients, take the machine's faster products (``base.products``)."""
+        hosts, swapped = dict(self._hosts), dict[nn.Module, Product]()
+        for name, product in self._products.items():
+            if name in hosts:
+                hosts[name].product = product
+            elif "forward" not in product.layer.__dict__:
+                swapped[product.layer] = product.layer.__dict__["forward"] = product
+        try:
+            yield
+        finally:
+            for host in hosts.values():
+                host.product = None
+            for layer, product in swapped.items():
+                if layer.__dict__.get("forward") is product:  # a host may have come in the meantime
+                    del layer.__dict__["forward"]
+
+    @functools.cached_property
+    def _products(self) -> dict[str, Product]:
+        return products(self.frozen)
 
     @property
     def switched(self) -> bool:

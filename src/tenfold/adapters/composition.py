@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Protocol
+
+from torch import Tensor
 
 from tenfold.adapters.noise import StepNoise
 from tenfold.base.pack import Pack
@@ -31,6 +34,14 @@ class Segment:
     noise: StepNoise | None = field(default=None, compare=False)
 
 
+class Together(Protocol):
+    """Updates of many compositions at once."""
+
+    def add(self, layer: str, given: Tensor, x: Tensor, y: Tensor) -> None:
+        """Add a layer's updates to y (T, D_out) in place. given: its input, x (T, D_in): the same, flat."""
+        ...
+
+
 @dataclass(frozen=True)
 class Frame:
     """One forward pass as the hosts see it: segments in order, without overlap; the rest is the base's.
@@ -38,11 +49,13 @@ class Frame:
     training: whether gradients will be asked for, and dropout applies.
     lines: where rows are padded, how many there are: segments then count lines, whatever the number of tokens
         of each is in a module's input (an encoder's and a decoder's differ).
+    stacked: updates of tokens that are in no segment, done together (see ``adapters.stacks``).
     """
 
     segments: Sequence[Segment]
     training: bool = False
     lines: int | None = None
+    stacked: Together | None = None
 
     def scale(self, tokens: int) -> int:
         """How many of a module's input tokens one unit of the segments is."""

@@ -1,5 +1,6 @@
 """What stands at a frozen module and runs the adapters on it, for the frame of the current pass."""
 
+import types
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from tenfold.adapters._base import Adapter, Layer
 from tenfold.adapters.composition import Frame, Segment
 from tenfold.adapters.fused import Update, add, linear
+from tenfold.base.products import Product
 from tenfold.base.weights import plain_weight
 from tenfold.errors import AdapterError
 
@@ -20,15 +22,23 @@ Used = tuple[Segment, list[Part]]
 class Host:
     """Takes the place of a frozen module's ``forward``; the module itself and its names stay as they are.
 
-    adapters: by name, those on this layer. frame: gives the current pass, None outside of one.
+    adapters: by name, those on this layer. frame: gives the current pass, None outside of one. product: takes the
+    place of the module's own for a while (see ``Bank.swift``).
     """
 
     def __init__(self, layer: Layer, module: nn.Module, frame: Callable[[], Frame | None]) -> None:
         self.layer, self.module, self.frame = layer, module, frame
         self.adapters: dict[str, Adapter] = {}
-        self.frozen: Forward = module.forward
-        self._own = module.__dict__.get("forward")  # one that a hook has put there
+        self.product: Product | None = None
+        own = module.__dict__.get("forward")  # one that a hook has put there
+        self._own: Forward | None = None if isinstance(own, Product) else own
+        self._frozen: Forward = self._own or types.MethodType(type(module).forward, module)
         module.forward = self
+
+    @property
+    def frozen(self) -> Forward:
+        """What the module does without adapters."""
+        return self.product if self.product and not self._own else self._frozen
 
     def close(self) -> None:
         """Give the module the forward back that it had."""
@@ -39,15 +49,21 @@ class Host:
     def __call__(self, x: Tensor) -> Tensor:
         """(..., D_in) -> (..., D_out); the leading dimensions are the frame's tokens."""
         frame = self.frame()
-        flat = x.reshape(-1, x.shape[-1])
-        segments = self._segments(frame, frame.scale(len(flat))) if frame else []
-        if not frame or not segments:
+        if frame is None:
             return self.frozen(x)
-        flat = _transformed(flat, segments)
-        updates = self._updates(segments, frame.training)
-        out = None if updates is None else self._fused(flat, updates, x.shape[:-1])
-        out = self._plain(flat, segments, x.shape[:-1]) if out is None else out
+        flat = x.reshape(-1, x.shape[-1])
+        segments = self._segments(frame, frame.scale(len(flat))) if frame.segments else []
+        out = self._adapted(flat, segments, frame, x.shape[:-1]) if segments else self.frozen(x)
+        if frame.stacked:
+            frame.stacked.add(self.layer.name, x, flat, out.view(-1, out.shape[-1]))
         return out.view(*x.shape[:-1], out.shape[-1])
+
+    def _adapted(self, x: Tensor, segments: list[Used], frame: Frame, lead: torch.Size) -> Tensor:
+        """x (T, D_in) with what the segments use -> (T, D_out)."""
+        x = _transformed(x, segments)
+        updates = self._updates(segments, frame.training)
+        out = None if updates is None else self._fused(x, updates, lead)
+        return self._plain(x, segments, lead) if out is None else out
 
     def _segments(self, frame: Frame, scale: int) -> list[Used]:
         """The segments, in tokens, that use an adapter of this layer, with those adapters."""

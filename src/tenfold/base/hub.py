@@ -15,10 +15,10 @@ from huggingface_hub.errors import (
 from tenfold.errors import ModelError
 
 WANTED = ("*.json", "*.jinja", "*.model", "*.safetensors", "*.txt")
-_UNWANTED = ["*/*", "consolidated*", "*.fp16.*"]
+UNWANTED = ("*/*", "consolidated*", "*.fp16.*")
 
 
-def folder(name: str, wanted: Sequence[str] = WANTED) -> pathlib.Path:
+def folder(name: str, wanted: Sequence[str] = WANTED, unwanted: Sequence[str] = UNWANTED) -> pathlib.Path:
     """The folder in the hub's cache with settings, tokenizer and safetensors of ``name`` (or what is wanted).
 
     Offline (HF_HUB_OFFLINE) or where the hub cannot be reached, it is what the cache has. One
@@ -26,7 +26,7 @@ def folder(name: str, wanted: Sequence[str] = WANTED) -> pathlib.Path:
     """
     try:
         return pathlib.Path(
-            snapshot_download(name, allow_patterns=list(wanted), ignore_patterns=_UNWANTED, etag_timeout=10)
+            snapshot_download(name, allow_patterns=list(wanted), ignore_patterns=list(unwanted), etag_timeout=10)
         )
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(_reason(error)) from error

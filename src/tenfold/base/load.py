@@ -38,7 +38,7 @@ def load(
     weights, weights that lack tensors, no model of this family, no tokenizer.
     """
     _check_device(device)
-    folder = _find(name, cache_dir, progress)
+    folder = find_folder(name, cache_dir, progress)
     config = _config(name, folder)
     _check_files(name, folder)
     found = families.find(name, config, family)
@@ -68,7 +68,7 @@ def load_coding(
     progress: Progress = SILENT,
 ) -> Coding:
     """Only what it takes to make the tokens of the model that ``load`` loads; raises what that raises."""
-    folder = _find(name, cache_dir, progress)
+    folder = find_folder(name, cache_dir, progress)
     config = _config(name, folder)
     found = families.find(name, config, family)
     return Coding(_tokenizer(name, folder), found, decoder_start(config, found))
@@ -82,7 +82,7 @@ def skeleton(
     progress: Progress = SILENT,
 ) -> PreTrainedModel:
     """The model that ``load`` loads, without its weights (on the meta device); a folder with a config.json will do."""
-    folder = _find(name, cache_dir, progress, wanted=("config.json",))
+    folder = find_folder(name, cache_dir, progress, wanted=("config.json",))
     config = _config(name, folder)
     with reading(f"the model {name}"), torch.device("meta"):
         return families.AUTO[families.find(name, config, family)].from_config(config, trust_remote_code=False)
@@ -102,10 +102,10 @@ def _check_device(device: str | torch.device) -> None:
         raise ModelError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
-def _find(
+def find_folder(
     name: str, cache_dir: str | os.PathLike[str] | None, progress: Progress, wanted: Sequence[str] = hub.WANTED
 ) -> pathlib.Path:
-    """The folder with the model's files; from the hub, only those that are wanted."""
+    """The folder with the model's files; from the hub, only those that are wanted. Raises ModelError."""
     if name.startswith(wheels.PREFIX):
         return wheels.folder(name, cache_dir=cache_dir, progress=progress)
     place = pathlib.Path(name).expanduser()

@@ -21,6 +21,8 @@ COMMANDS = {
     "compare": "Compare runs on the same cases: better, worse, or not distinguishable at this size.",
     "data": "Show what a config's data holds, before training.",
     "generate": "Answer texts with an adapter of a run.",
+    "chat": "Talk to a run's adapters in the terminal.",
+    "serve": "Serve a base with all of its adapters: OpenAI's API and a page.",
     "export": "Write the base with an adapter merged in, as a model of its own.",
     "combine": "Make one adapter of several, as PEFT does: svd, linear, ties, dare.",
     "inspect": "Show what adapters did to the weights, and how much they overlap.",

@@ -1,15 +1,18 @@
-"""Keys and values of the rows under way: slots of one preallocated tensor per layer."""
+"""Keys and values of the rows under way: slots of preallocated tensors, within a number of bytes."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tenfold.base.attention import attend, fold
 from tenfold.base.head import hidden_states
 from tenfold.base.model import Base
+
+SMALLEST = 256  # positions of the smallest slots: fewer sizes are fewer attention calls a layer
+FIRST = 4  # slots of a shelf when it is put up; it doubles
 
 
 @dataclass(frozen=True)
@@ -21,86 +24,166 @@ class Width:
     value: int
     dtype: torch.dtype
 
-
-class Cache:
-    """keys[layer] and values[layer] (slots, Hkv, capacity, D); zeros at first: what is masked is finite."""
-
-    def __init__(self, widths: dict[int, Width], slots: int, capacity: int, device: torch.device) -> None:
-        self.slots, self.capacity = slots, capacity
-        self.keys, self.values = {}, {}
-        for layer, width in widths.items():
-            shape = (slots, width.groups, capacity)
-            self.keys[layer] = torch.zeros(*shape, width.key, dtype=width.dtype, device=device)
-            self.values[layer] = torch.zeros(*shape, width.value, dtype=width.dtype, device=device)
-
-    def fill(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
-        """The first L positions of some slots: slots (n,), keys and values (n, Hkv, L, D)."""
-        self.keys[layer][slots, :, : keys.shape[2]] = keys
-        self.values[layer][slots, :, : values.shape[2]] = values
-
-    def move(self, slots: Tensor, length: int) -> None:
-        """The first positions of slots (n,) to slots 0 .. n - 1."""
-        for tensors in (self.keys, self.values):
-            for tensor in tensors.values():
-                tensor[: len(slots), :, :length] = tensor[slots, :, :length]
+    @property
+    def bytes(self) -> int:
+        """Of one position."""
+        return self.groups * (self.key + self.value) * self.dtype.itemsize
 
 
-@dataclass(frozen=True)
-class DecodeLayout:
-    """``Layout`` of a step: one new token for each row under way.
+Widths = dict[int, Width]
+Copied = list[tuple[Tensor, Tensor]]
+"""Keys and values (layers, Hkv, L, D) of some positions of a row, for each width of a model."""
 
-    slots (T,): of each row, in any order. positions (T,): of its new token. seen: positions to look at.
-    used: slots in use, from the first; those among them without a row are run along and left out.
+
+@dataclass(eq=False)
+class Seat:
+    """Where a row is: a slot of a shelf."""
+
+    shelf: "Shelf"
+    slot: int
+
+
+class Shelf:
+    """Slots of one capacity: keys[layer] and values[layer] (slots, Hkv, capacity, D).
+
+    Zeros at first: what is masked is finite. Layers of one width are views of one tensor.
     """
 
-    cache: Cache
-    slots: Tensor
-    positions: Tensor
-    used: int
-    seen: int
-    masks: dict[int | None, Tensor] = field(default_factory=dict, repr=False)
+    def __init__(self, widths: Widths, capacity: int, device: torch.device) -> None:
+        self.capacity, self.slots, self._device = capacity, 0, device
+        self._layers = {width: [n for n, own in widths.items() if own == width] for width in set(widths.values())}
+        self.slot_bytes = capacity * bytes_per_position(widths)
+        self.seats: dict[int, Seat] = {}
+        self._pools: Copied = []
+        self.resize(0)
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> Tensor:
-        """See ``Layout.attend``; writes the new keys and values into the cache."""
-        keys, values = self.cache.keys[layer], self.cache.values[layer]
-        keys[self.slots, :, self.positions] = key
-        values[self.slots, :, self.positions] = value
-        spread = query.new_zeros(self.used, *query.shape[1:]).index_copy_(0, self.slots, query)
-        out = attend(
-            spread[:, :, None],
-            keys[: self.used, :, : self.seen],
-            values[: self.used, :, : self.seen],
-            mask=self._mask(window, query.shape[1] // key.shape[1], query.dtype),
-            scale=scale,
-            softcap=softcap,
-        )
-        return out[:, :, 0].index_select(0, self.slots)
+    @property
+    def bytes(self) -> int:
+        """Of all slots, taken or not."""
+        return self.slots * self.slot_bytes
 
-    def _mask(self, window: int | None, share: int, dtype: torch.dtype) -> Tensor:
-        """Which keys (seen) a slot's new token sees, folded for ``attend``; without a row, it is the first."""
-        if window not in self.masks:
-            at = self.positions.new_zeros(self.used).index_copy_(0, self.slots, self.positions)
-            distance = at[:, None] - torch.arange(self.seen, device=at.device)
-            seen = distance >= 0
-            seen = seen & (distance < window) if window else seen
-            self.masks[window] = fold(seen[:, None], share, dtype)
-        return self.masks[window]
+    @property
+    def used(self) -> int:
+        """Slots from the first to the last that is taken."""
+        return max(self.seats, default=-1) + 1
+
+    def resize(self, slots: int) -> None:
+        """Another number of slots; those that are taken move together first."""
+        self.compact()
+        assert slots >= len(self.seats), "rows would be lost"
+        old, self._pools = self._pools, []
+        for i, (width, layers) in enumerate(self._layers.items()):
+            shape = (len(layers), slots, width.groups, self.capacity)
+            pair = [torch.zeros(*shape, d, dtype=width.dtype, device=self._device) for d in (width.key, width.value)]
+            for new, before in zip(pair, old[i] if old else (), strict=False):
+                new[:, : len(self.seats)] = before[:, : len(self.seats)]
+            self._pools.append((pair[0], pair[1]))
+        self.slots = slots
+        pools = list(zip(self._layers.values(), self._pools, strict=True))
+        self.keys = {layer: keys[i] for layers, (keys, _) in pools for i, layer in enumerate(layers)}
+        self.values = {layer: values[i] for layers, (_, values) in pools for i, layer in enumerate(layers)}
+
+    def take(self) -> Seat:
+        """The first free slot."""
+        slot = next(slot for slot in range(self.slots) if slot not in self.seats)
+        self.seats[slot] = Seat(self, slot)
+        return self.seats[slot]
+
+    def compact(self) -> None:
+        """Move rows into the slots before them that are free."""
+        for slot in sorted(self.seats, reverse=True):
+            free = next((one for one in range(slot) if one not in self.seats), None)
+            if free is None:
+                return
+            for pair in self._pools:
+                for tensor in pair:
+                    tensor[:, free] = tensor[:, slot]
+            seat = self.seats[free] = self.seats.pop(slot)
+            seat.slot = free
+
+    def copy(self, slot: int, start: int, stop: int) -> Copied:
+        """Positions [start, stop) of a slot."""
+        return [
+            (keys[:, slot, :, start:stop].clone(), values[:, slot, :, start:stop].clone())
+            for keys, values in self._pools
+        ]
+
+    def fill(self, slot: int, start: int, parts: Sequence[Copied]) -> int:
+        """Copied positions into a slot, one part behind the other -> where the last ends."""
+        stop = start
+        for i, (keys, values) in enumerate(self._pools):
+            own = [torch.cat([part[i][j] for part in parts], 2) for j in (0, 1)]
+            stop = start + own[0].shape[2]
+            keys[:, slot, :, start:stop], values[:, slot, :, start:stop] = own
+        return stop
+
+    def wipe(self, slot: int) -> None:
+        """Zeros: what is not a number would reach the slot's next row through the mask."""
+        for pair in self._pools:
+            for tensor in pair:
+                tensor[:, slot] = 0
+
+
+class Cache:
+    """Shelves whose capacities double, put up and grown as rows come, within a number of bytes.
+
+    spare: asked to give up bytes that it holds (the prefix cache) when a shelf must grow.
+    """
+
+    def __init__(self, widths: Widths, max_bytes: int, device: torch.device) -> None:
+        self.widths, self.max_bytes, self.device = widths, max_bytes, device
+        self.each = bytes_per_position(widths)
+        self.shelves: dict[int, Shelf] = {}
+
+    @property
+    def bytes(self) -> int:
+        """Of all shelves."""
+        return sum(shelf.bytes for shelf in self.shelves.values())
+
+    def take(self, length: int, most: int) -> tuple[Seat | None, int]:
+        """A slot for a row of so many positions, shelves taking at most so many bytes in all -> it, or None and
+        the bytes that are missing."""
+        capacity = self.capacity(length)
+        shelf = self.shelves.setdefault(capacity, Shelf(self.widths, capacity, self.device))
+        if len(shelf.seats) == shelf.slots:
+            if shelf.slot_bytes > most - self.bytes:
+                self._shrink(shelf)
+            room = (most - self.bytes) // shelf.slot_bytes
+            if room < 1:
+                return None, shelf.slot_bytes - (most - self.bytes)
+            shelf.resize(shelf.slots + min(room, max(FIRST, shelf.slots)))
+        return shelf.take(), 0
+
+    def release(self, seat: Seat, *, wipe: bool) -> None:
+        """Give a slot back. wipe: what is in it is not to be trusted."""
+        shelf = seat.shelf
+        if wipe:
+            shelf.wipe(seat.slot)
+        del shelf.seats[seat.slot]
+        if 2 * len(shelf.seats) < shelf.used:
+            shelf.compact()
+
+    def capacity(self, length: int) -> int:
+        """Of the slot that a row of so many positions gets."""
+        size = SMALLEST
+        while size < length:
+            size *= 2
+        return max(length, min(size, self.max_bytes // self.each))
+
+    def _shrink(self, wanted: Shelf) -> None:
+        """Give up the free slots of the other shelves."""
+        for capacity, shelf in list(self.shelves.items()):
+            if shelf is not wanted and not shelf.seats:
+                del self.shelves[capacity]
+            elif shelf is not wanted and len(shelf.seats) < shelf.slots:
+                shelf.resize(len(shelf.seats))
 
 
 class _Measure:
     """A layout that only looks at what it is handed."""
 
     def __init__(self) -> None:
-        self.widths: dict[int, Width] = {}
+        self.widths: Widths = {}
 
     def attend(
         self,
@@ -117,10 +200,10 @@ class _Measure:
         return value.repeat_interleave(query.shape[1] // value.shape[1], 1)
 
 
-_known: WeakKeyDictionary[PreTrainedModel, dict[int, Width]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[PreTrainedModel, Widths] = WeakKeyDictionary()
 
 
-def measure(base: Base) -> dict[int, Width]:
+def measure(base: Base) -> Widths:
     """The width of every layer's keys and values, found once for each model by running one token."""
     if base.model not in _known:
         layout, zero = _Measure(), torch.zeros(1, 1, dtype=torch.long, device=base.device)
@@ -129,6 +212,6 @@ def measure(base: Base) -> dict[int, Width]:
     return _known[base.model]
 
 
-def bytes_per_position(widths: dict[int, Width]) -> int:
+def bytes_per_position(widths: Widths) -> int:
     """What one position of one slot takes."""
-    return sum(w.groups * (w.key + w.value) * w.dtype.itemsize for w in widths.values())
+    return sum(width.bytes for width in widths.values())

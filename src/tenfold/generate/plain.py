@@ -1,6 +1,5 @@
-"""The slow way, for models that packed attention can't take: transformers' own decoding, row by row."""
+"""Drafts that transformers' own ``generate`` writes."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -9,16 +8,12 @@ from torch import Tensor
 from transformers import (
     GenerationConfig,
     LogitsProcessor,
-    LogitsProcessorList,
     PreTrainedModel,
     StoppingCriteria,
-    StoppingCriteriaList,
 )
 
-from tenfold.adapters.bank import Bank
-from tenfold.adapters.composition import Frame, Segment
+from tenfold.generate.advance import advance
 from tenfold.generate.draft import Draft
-from tenfold.generate.sampler import choose
 
 
 class Choose(LogitsProcessor):  # type: ignore[misc]
@@ -28,13 +23,9 @@ class Choose(LogitsProcessor):  # type: ignore[misc]
         self.drafts = drafts
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """scores (B, V) -> the same, all but the chosen tokens at minus infinity; 0 for drafts that have ended."""
-        tokens = choose(scores, [draft.chooser for draft in self.drafts])
-        for i, draft in enumerate(self.drafts):
-            if draft.finish is None:
-                draft.add(tokens[i])
-            else:
-                tokens[i] = 0
+        """scores (B, V) -> the same, all but the chosen tokens (0 after the end) at minus infinity."""
+        advance(scores, self.drafts)
+        tokens = [draft.tokens[-1] if draft.finish is None else 0 for draft in self.drafts]
         chosen = torch.tensor(tokens, device=scores.device)[:, None]
         return torch.full_like(scores, float("-inf")).scatter_(1, chosen, 0.0)
 
@@ -48,22 +39,6 @@ class Ended(StoppingCriteria):  # type: ignore[misc]
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
         """(B, L) -> (B,), True where the draft has ended."""
         return torch.tensor([draft.finish is not None for draft in self.drafts], device=input_ids.device)
-
-
-def complete(bank: Bank, draft: Draft) -> None:
-    """Run one draft to its end."""
-    model, ids = bank.base.model, torch.tensor([draft.prompt], device=bank.base.device)
-    # The passes have the prompt's tokens, then one: a segment without an end is all of either.
-    segments = [Segment(0, sys.maxsize, draft.composition)] if draft.composition else []
-    with bank.use(Frame(segments)), bare(model):
-        model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=draft.room,
-            do_sample=False,
-            logits_processor=LogitsProcessorList([Choose([draft])]),
-            stopping_criteria=StoppingCriteriaList([Ended([draft])]),
-        )
 
 
 @contextmanager

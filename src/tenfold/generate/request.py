@@ -1,15 +1,16 @@
 """What is asked of a base and its adapters, and what comes back."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from tenfold.adapters.composition import BASE, Composition
 from tenfold.base.model import Base
 from tenfold.errors import ConfigError, DataError
 
-Finish = Literal["eos", "stop", "length"]
+Finish = Literal["eos", "stop", "length", "cancelled", "error"]
+MOST_LOGPROBS = 20
 
 
 def _require(name: str, given: object, allowed: bool, what: str) -> None:
@@ -54,6 +55,8 @@ class Request:
     prompt: token ids. composition: adapters with weights; () is the base.
     stop: strings that end the answer, themselves left out. eos: tokens that end it; empty runs to the length.
     choices: for classification, the names of the classes, in order; the answer is one of them.
+    logprobs: how many of the best tokens to tell beside each chosen one, None tells none at all.
+    json: the answer is JSON, true for any object or a JSON schema that it must fit (the extra ``json``).
     Raises ConfigError for a value out of its range, DataError for an empty prompt.
     """
 
@@ -64,11 +67,15 @@ class Request:
     stop: tuple[str, ...] = ()
     eos: frozenset[int] = field(default_factory=frozenset)
     choices: tuple[str, ...] = ()
+    logprobs: int | None = None
+    json: bool | Mapping[str, Any] = False
 
     def __post_init__(self) -> None:
         _require("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more")
         stops = not isinstance(self.stop, str) and all(self.stop)
         _require("stop", self.stop, stops, "a tuple of strings that are not empty")
+        told = self.logprobs is None or 0 <= self.logprobs <= MOST_LOGPROBS
+        _require("logprobs", self.logprobs, told, f"0 to {MOST_LOGPROBS}, or none")
         if not self.prompt:
             raise DataError("prompt: it has no tokens; at least 1 is needed to predict the next")
 
@@ -78,10 +85,22 @@ class Request:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """What the model gave a token: natural log of its probability before temperature and filters.
+
+    best: the likeliest tokens with theirs, as many as were asked for, in order.
+    """
+
+    token: int
+    logprob: float
+    best: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Completion:
     """An answer. tokens: without EOS and without those of the stop string. text: cut before the stop string.
 
-    A class has no tokens.
+    A class has no tokens. logprobs: of each token, where they were asked for.
 
     finish: "eos", "stop", or "length" where max_new_tokens or the model's positions were used up.
     """
@@ -89,6 +108,7 @@ class Completion:
     tokens: list[int]
     text: str
     finish: Finish
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 def positions(base: Base) -> int | None:

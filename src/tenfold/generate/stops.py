@@ -1,4 +1,4 @@
-"""Stop strings in text that grows token by token: a token is decoded with a few before it, never with all."""
+"""Text that grows token by token, and stop strings in it: a token is decoded with a few before it, never with all."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ def decode(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
 
 
 class StopFinder:
-    """Looks for the first of some strings. ``text``: all finished characters so far."""
+    """Looks for the first of some strings (or of none). ``text``: all finished characters so far."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str]) -> None:
         self.text = ""
         self._tokenizer, self._stops = tokenizer, stops
-        self._longest = max(map(len, stops))
+        self._longest = max(map(len, stops), default=0)
         self._ends: list[int] = []  # length of the text after each token
         self._context = self._read = 0  # tokens [context, read) are decoded again for what stands before the new ones
 
@@ -32,6 +32,12 @@ class StopFinder:
         start = max(0, known - self._longest + 1)
         found = [at for stop in self._stops if (at := self.text.find(stop, start)) >= 0]
         return (self._whole(min(found)), min(found)) if found else None
+
+    def settled(self) -> tuple[int, int]:
+        """How many (tokens, characters) no stop string that is still to come can reach back to."""
+        held = (n for stop in self._stops for n in range(len(stop) - 1, 0, -1) if self.text.endswith(stop[:n]))
+        characters = len(self.text) - max(held, default=0)
+        return self._whole(characters), characters
 
     def _new(self, tokens: Sequence[int]) -> str:
         before = decode(self._tokenizer, tokens[self._context : self._read])

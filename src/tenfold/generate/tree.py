@@ -6,7 +6,7 @@ a prompt shared by its options and a row given twice are all the same thing here
 (training has ``base.packed``, whose backward pass is sparing too).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -25,14 +25,13 @@ GATHERED = 8  # keys that a pass may gather for its rows, as a multiple of its o
 class Bucket:
     """Rows that add about the same number of tokens, and so pad well.
 
-    whole: they share nothing. rows (n,): their numbers.
+    whole: they share nothing.
     paths (n, L): where each of their tokens stands; 0 in the padding.
     starts (n,): position of the first own token. queries (n * W,): the own tokens; 0 in the padding.
     inverse (own,): padded place of each own token, own (own,): where it stands.
     """
 
     whole: bool
-    rows: Tensor
     paths: Tensor
     starts: Tensor
     queries: Tensor
@@ -52,16 +51,11 @@ class Bucket:
         return self.masks[window]
 
 
-Keep = Callable[[int, Tensor, Tensor, Tensor], None]
-"""Called with layer, rows (n,), and those rows' keys and values (n, Hkv, L, D), for a cache."""
-
-
 @dataclass(frozen=True)
 class TreeLayout:
     """``Layout`` of a pass over a tree."""
 
     buckets: list[Bucket]
-    keep: Keep | None = None
 
     def attend(
         self,
@@ -83,8 +77,6 @@ class TreeLayout:
             mask = None if plain else bucket.mask(window, query.shape[1] // key.shape[1], query.dtype)
             found = attend(q, k, v, mask=mask, scale=scale, softcap=softcap, causal=plain)
             out[bucket.own] = found.transpose(1, 2).flatten(0, 1)[bucket.inverse]
-            if self.keep:
-                self.keep(layer, bucket.rows, k, v)
         return out
 
 
@@ -158,6 +150,6 @@ def _bucket(rows: list[int], paths: list[list[int]], own: list[int], device: tor
     places = (starts[:, None] + steps).clamp(max=length - 1)
     queries = torch.where(valid, table.gather(1, places), 0).flatten()
     inverse = valid.flatten().nonzero()[:, 0]
-    tensors = (torch.tensor(rows), table, starts, queries, inverse, queries[inverse])
-    numbers, table, starts, queries, inverse, places = (x.to(device) for x in tensors)
-    return Bucket(whole, numbers, table, starts, queries, inverse, places)
+    tensors = (table, starts, queries, inverse, queries[inverse])
+    table, starts, queries, inverse, places = (x.to(device) for x in tensors)
+    return Bucket(whole, table, starts, queries, inverse, places)

@@ -1,5 +1,6 @@
 """Adapters on disk in PEFT's format: saved whole, and loaded only where every tensor fits."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,11 +54,28 @@ def load(
     Raises AdapterError, and leaves the bank as it was, for a folder that is broken, of another base model,
     or whose tensors are not exactly those that its settings ask for on this base.
     """
+    name = name or folder.resolve().name
+    bank.require_free(name)
+    bank.install(name, *read(bank, folder, training, fingerprint))
+    return name
+
+
+class Content(NamedTuple):
+    """What an adapter's folder holds, ready for ``Bank.install``."""
+
+    kind: str
+    config: Any
+    parts: dict[Layer, Adapter]
+    copies: dict[str, nn.Module]
+
+
+def read(
+    bank: Bank, folder: Path, training: Mapping[str, Any] | None = None, fingerprint: str | None = None
+) -> Content:
+    """An adapter from disk, not put into the bank. See ``load``."""
     atomic.recover(folder)
     settings = documents.read_object(folder / SETTINGS, AdapterError)
     _check_base(folder, bank.base, fingerprint or bank.base.fingerprint)
-    name = name or folder.resolve().name
-    bank.require_free(name)
     try:
         kind, config = peft.kind(settings)
         module: Kind = plugins.find("tenfold.adapters", kind, peft.WRITTEN)
@@ -71,8 +89,19 @@ def load(
         _fill(parts, modules, file, bank)
     except AdapterError as error:
         raise AdapterError(f"{folder}: {error}") from None
-    bank.install(name, kind, config, parts, modules)
-    return name
+    return Content(kind, config, parts, modules)
+
+
+def digest(folder: Path) -> str:
+    """Of an adapter's settings and tensors: what it computes on its base follows from these. AdapterError without."""
+    found = hashlib.blake2b(digest_size=16)
+    try:
+        for name in (SETTINGS, TENSORS):
+            with (folder / name).open("rb") as file:
+                found.update(hashlib.file_digest(file, "blake2b").digest())
+    except OSError as error:
+        raise AdapterError(f"{folder}: cannot read {name}: {error.strerror}") from None
+    return found.hexdigest()
 
 
 def is_adapter(folder: Path) -> bool:

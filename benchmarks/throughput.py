@@ -1,0 +1,92 @@
+"""How many tokens a second: the machine's matrix products alone, and the engine with more and more adapters."""
+
+import statistics
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from serving_cases import FEW, World
+
+from tenfold.adapters.composition import Composition
+from tenfold.generate import Live, Request
+
+PREFILL = 2048
+
+
+def roof(world: World) -> dict[str, float]:
+    """The products of all linear layers and the head for a token of every request; and of all prompts."""
+    base = world.bank.base
+    weights = [world.bank.frozen[name].weight for name in world.bank.linear]
+    head = base.model.get_output_embeddings().weight
+    rows, prompt = len(world.prompts), sum(map(len, world.prompts))
+    step = _products(weights, rows) + _products([head], rows)
+    prefill = _products(weights, PREFILL) * prompt / PREFILL + _products([head], rows)
+    seconds = prefill + step * (world.options.new - 1)
+    return {"step_milliseconds": 1000 * step, "decoded_tokens_per_second": rows / step,
+            "prefill_seconds": prefill, "tokens_per_second": rows * world.options.new / seconds}  # fmt: skip
+
+
+@torch.inference_mode()
+def _products(weights: list[torch.Tensor], rows: int) -> float:
+    """Seconds of ``rows`` tokens through all weights, the median of three."""
+    given = {weight.shape[1]: torch.randn(rows, weight.shape[1]) for weight in weights}
+
+    def once() -> float:
+        start = time.perf_counter()
+        for weight in weights:
+            F.linear(given[weight.shape[1]], weight)
+        return time.perf_counter() - start
+
+    return statistics.median([once() for _ in range(4)][1:])
+
+
+def adapters(world: World) -> list[dict[str, Any]]:
+    """All requests at once, under the base and under adapters in turns. The rounds go by turns too."""
+    counts = [0, 1, FEW, 64, world.options.loaded]
+    for count in counts:
+        world.need(min(count, 64))
+    found: dict[str, list[tuple[float, float]]] = {}
+    run(world, world.compositions(0), 2)
+    for _ in range(world.options.rounds):
+        for count in counts[:-1]:
+            found.setdefault(str(count), []).append(run(world, world.compositions(count), world.options.new))
+        uneven = [world.compositions(FEW)[i * i % len(world.prompts)] for i in range(len(world.prompts))]
+        found.setdefault(f"{FEW}, uneven rows", []).append(run(world, uneven, world.options.new))
+    many = counts[-1]
+    world.need(many)
+    loaded = f"64 of {many} loaded"
+    for _ in range(world.options.rounds):
+        found.setdefault("0 in use, " + f"{many} loaded", []).append(
+            run(world, world.compositions(0), world.options.new)
+        )
+        found.setdefault(loaded, []).append(run(world, world.compositions(many), world.options.new))
+    base = statistics.median(total for total, _ in found["0"])
+    return [_line(world, name, times, base) for name, times in found.items()]
+
+
+def _line(world: World, name: str, times: list[tuple[float, float]], base: float) -> dict[str, Any]:
+    total, step = (statistics.median(values) for values in zip(*times, strict=True))
+    rows = len(world.prompts)
+    return {
+        "adapters": name,
+        "seconds": total,
+        "tokens_per_second": rows * world.options.new / total,
+        "decoding_step_milliseconds": 1000 * step,
+        "decoded_tokens_per_second": rows / step,
+        "below_base": 1 - base / total,
+    }
+
+
+def run(world: World, compositions: list[Composition], new: int) -> tuple[float, float]:
+    """Seconds in all, and of the median pass with all rows in it."""
+    live = Live(world.bank, max_rows=len(world.prompts), prefill_tokens=PREFILL)
+    for prompt, composition in zip(world.prompts, compositions, strict=True):
+        live.submit(Request(prompt, composition, new))
+    steps, start = list[float](), time.perf_counter()
+    while not live.idle:
+        before = time.perf_counter()
+        events = live.step()
+        if len({event.number for event in events}) == len(world.prompts):
+            steps.append(time.perf_counter() - before)
+    return time.perf_counter() - start, statistics.median(steps)

@@ -1,0 +1,13 @@
+"""Sentence embeddings with logistic regression: MiniLM, or embedding:NAME for any of sentence-transformers' models."""
+
+from typing import ClassVar
+
+from tenfold.route.features._base import Source
+from tenfold.route.features.embedding import Features
+from tenfold.route.kinds._linear import Linear
+
+
+class Scorer(Linear):
+    """Linear over sentence embeddings."""
+
+    kind: ClassVar[type[Source]] = Features
