@@ -6,8 +6,23 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenfold import statistics
-from tenfold.statistics import Comparison, compare, estimate, mcnemar, mean_rows, ratio, sentence, wilson
+from tenfold.statistics import (
+    Comparison,
+    Estimate,
+    average,
+    bootstrap,
+    compare,
+    compare_seeds,
+    estimate,
+    holm,
+    mcnemar,
+    mean_rows,
+    over_seeds,
+    ratio,
+    sentence,
+    student,
+    wilson,
+)
 
 
 def perplexity(sums):
@@ -79,8 +94,8 @@ def test_the_seed_decides_and_blocks_do_not():
     whole = estimate(rows)
     assert estimate(rows) == whole
     assert estimate(rows, seed=1) != whole
-    assert sum(c.shape[0] for c in statistics._resamples(7000, 0)) == statistics.RESAMPLES
-    assert all((c.sum(axis=1) == 7000).all() for c in statistics._resamples(7000, 0))
+    assert sum(c.shape[0] for c in bootstrap.resamples(7000, 0)) == bootstrap.RESAMPLES
+    assert all((c.sum(axis=1) == 7000).all() for c in bootstrap.resamples(7000, 0))
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -171,4 +186,70 @@ def test_sentences():
     sure = Comparison(0.62, 0.55, 0.69, 1e-9, "better")
     assert sentence(sure, "dates") == "dates is better than the base: +0.62 [+0.55, +0.69], p < 0.001."
     unsure = Comparison(-0.01, -0.05, 0.03, 0.41, "not distinguishable")
-    assert sentence(unsure, "a", "b") == "a is not distinguishable from b: -0.01 [-0.05, +0.03], p = 0.410."
+    assert (
+        sentence(unsure, "a", "b") == "a is not distinguishable from b at this size: -0.01 [-0.05, +0.03], p = 0.410."
+    )
+
+
+@given(st.integers(1, 60), st.floats(0, 50))
+def test_students_t_is_scipys(freedom, t):
+    assert student.two_sided(t, 1.0, freedom) == pytest.approx(2 * scipy.stats.t.sf(t, freedom), abs=1e-9)
+    assert student.quantile(freedom) == pytest.approx(scipy.stats.t.ppf(0.975, freedom), rel=1e-6)
+
+
+def test_a_mean_over_seeds_has_students_interval():
+    values = [0.81, 0.84, 0.80]
+    found = over_seeds(values)
+    true = scipy.stats.ttest_1samp(values, 0.0).confidence_interval()
+    assert (found.value, found.n) == (pytest.approx(0.81666667), 3)
+    assert (found.low, found.high) == pytest.approx((true.low, true.high))
+    assert math.isnan(over_seeds([0.8]).low)
+
+
+def test_the_average_of_estimates_covers_the_truth_as_often_as_it_says():
+    """Two accuracies near one and one in the middle, of 60 cases each."""
+    generator, shares, covered = np.random.default_rng(9), (0.97, 0.99, 0.6), 0
+    for _ in range(400):
+        found = average([estimate(mean_rows(generator.random(60) < share)) for share in shares])
+        covered += found.low <= np.mean(shares) <= found.high
+    assert 0.93 <= covered / 400 <= 0.99
+    assert average([Estimate(0.5, 0.4, 0.7, 10)]) == Estimate(0.5, pytest.approx(0.4), pytest.approx(0.7), 10)
+    assert math.isnan(average([found, Estimate(1.0, math.nan, math.nan, 1)]).high)
+
+
+def test_many_comparisons_are_adjusted_as_holm_says():
+    """His own procedure by hand: the smallest times m, the next times m - 1, never falling."""
+    values = [0.01, 0.04, 0.03, 0.005]
+    found = holm([Comparison(1.0, 0.1, 2.0, p, "better") for p in values])
+    assert [one.p_value for one in found] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert [one.verdict for one in found] == ["better", "not distinguishable", "not distinguishable", "better"]
+    assert holm([]) == []
+
+
+def test_twenty_comparisons_of_nothing_seldom_claim_anything():
+    generator, claimed = np.random.default_rng(10), 0
+    for _ in range(60):
+        pairs = [(generator.random(80) < 0.5, generator.random(80) < 0.5) for _ in range(20)]
+        found = holm([compare(mean_rows(a), mean_rows(b)) for a, b in pairs])
+        claimed += any(one.verdict != "not distinguishable" for one in found)
+    assert claimed / 60 <= 0.1
+
+
+def test_seeds_that_disagree_leave_nothing_to_claim():
+    generator = np.random.default_rng(11)
+    theirs = [mean_rows(generator.normal(0, 1, 300)) for _ in range(3)]
+
+    def better_by(*gains):
+        return [
+            mean_rows(rows[:, 0] + gain + generator.normal(0, 0.1, 300))
+            for rows, gain in zip(theirs, gains, strict=True)
+        ]
+
+    steady, shaky = better_by(0.30, 0.31, 0.29), better_by(0.9, 0.1, -0.1)
+    assert compare_seeds(steady, theirs).verdict == "better"
+    found = compare_seeds(shaky, theirs)
+    assert compare(sum(shaky), sum(theirs)).verdict == "better"
+    assert (found.verdict, found.difference) == ("not distinguishable", pytest.approx(0.3, abs=0.02))
+    differences = [a[:, 0].mean() - b[:, 0].mean() for a, b in zip(shaky, theirs, strict=True)]
+    assert found.p_value == pytest.approx(scipy.stats.ttest_1samp(differences, 0).pvalue)
+    assert compare_seeds(shaky[:1], theirs[:1]) == compare(shaky[0], theirs[0])

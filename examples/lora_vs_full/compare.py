@@ -23,7 +23,7 @@ from tenfold.cli.progress import drawing
 from tenfold.config import Config
 from tenfold.errors import TenfoldError
 from tenfold.evaluate import BASE_LABEL, Result, read_results
-from tenfold.evaluate.summary import show_interval
+from tenfold.evaluate.tables import show_interval
 from tenfold.progress import Progress, Task
 
 matplotlib.use("Agg")

@@ -13,6 +13,7 @@ from tenfold.config import Config, ResolvedTask, active
 from tenfold.errors import ConfigError, RunError, nearest
 from tenfold.evaluate import BASE_LABEL, CaseSet, Item, Result
 from tenfold.evaluate.cases import case_file, read_cases
+from tenfold.evaluate.metrics import KL
 from tenfold.generate import Engine, Request, Sampling
 from tenfold.progress import SILENT, Progress
 from tenfold.store import RunFolder
@@ -67,7 +68,7 @@ class Run:
     ) -> list[Result]:
         """Measure tasks with the base and their own adapters, or with the base and those given; kept in the run."""
         given = {name: self.composition(name) for name in adapters or ()}
-        sets = evaluate.evaluate(self.bank, measure_items(self.tasks(names), self.wanted(given)), progress=progress)
+        sets = measure(self.bank, measure_items(self.tasks(names), self.wanted(given)), self.config, progress)
         if self.folder.base.is_dir():
             sets = self._before(sets) + as_full(sets)
         return evaluate.save(self.folder.path, sets, seed=self.config.seed)
@@ -91,7 +92,8 @@ class Run:
             path = case_file(self.folder.cases, one.task, BASE_LABEL)
             cases = [case for case in read_cases(path) if case.split == one.split] if path.exists() else []
             if len(cases) == len(one.cases):
-                found.append(replace(one, adapter=BASE_LABEL, composition=BASE, cases=cases))
+                measures = [measure for measure in one.measures if measure is not KL]
+                found.append(replace(one, adapter=BASE_LABEL, composition=BASE, measures=measures, cases=cases))
         return found
 
     def generate(
@@ -205,6 +207,18 @@ def load_tasks(config: Config, names: Sequence[str] | None = None) -> list[Task]
     """Tasks of a config with their rows; errors say where in the config the key stands."""
     with config.locating():
         return [tasks.load(name, config.task(name).task, config.folder) for name in names or config.tasks]
+
+
+def measure(bank: Bank, items: Sequence[Item], config: Config, progress: Progress = SILENT) -> list[CaseSet]:
+    """The judged cases of every item, and what its composition does to the base beyond its task."""
+    sets = evaluate.evaluate(bank, items, progress=progress)
+    tasks = {item.task.name: item.task for item in items}
+    return evaluate.measure_drift(bank, sets, tasks.values(), read_texts(config), progress=progress)
+
+
+def read_texts(config: Config) -> list[str]:
+    """The general text on which every adapter is measured. Raises DataError."""
+    return evaluate.read_texts(Path(config.general_text) if config.general_text else None)
 
 
 def compositions(config: Config, bank: Bank) -> dict[str, Composition]:

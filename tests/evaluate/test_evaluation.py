@@ -3,58 +3,21 @@ import math
 
 import pytest
 import torch
+from sums import ROWS, both_ways, make_task
 from tiny import tiny_model
 from tokens import tiny_tokenizer
 
-from tenfold.adapters.bank import Bank
 from tenfold.adapters.composition import compose
-from tenfold.adapters.lora import Config
 from tenfold.base.model import Base
 from tenfold.errors import AdapterError, ConfigError, DataError
 from tenfold.evaluate.cases import BEFORE, case_folder
 from tenfold.evaluate.evaluation import Item, evaluate
 from tenfold.evaluate.preparation import choose_metrics, find_options, prepare
 from tenfold.evaluate.results import read_results
-from tenfold.evaluate.summary import save, summarise, table
+from tenfold.evaluate.summary import save, summarise
+from tenfold.evaluate.tables import table
 from tenfold.tasks.settings import TaskSettings
-from tenfold.tasks.task import Task, load
-
-ROWS = [
-    {"q": "two and two", "a": "4"},
-    {"q": "one", "a": "1"},
-    {"q": "three", "a": "3"},
-    {"q": "x", "a": "1"},
-]
-
-
-def make_task(folder, name="sums", rows=ROWS, **settings):
-    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given = {
-        "eval_path": f"{name}.jsonl", "path": f"{name}.jsonl", "prompt": "{q}=", "response": "{a}",
-        "prompt_style": "raw", **settings,
-    }  # fmt: skip
-    return load(name, TaskSettings(**given), folder)
-
-
-def both_ways(task):
-    """With the base and with its own adapter."""
-    return [
-        Item(task, split, label, c)
-        for split in task.eval_sets
-        for label, c in (("base", ()), ("sums", compose("sums")))
-    ]
-
-
-@pytest.fixture
-def bank():
-    bank = Bank(Base(tiny_model(), tiny_tokenizer(), "tiny", "0"))
-    for seed, name in enumerate(["sums", "words"]):
-        bank.add(name, "lora", Config(lora_r=2), seed=seed)
-        generator = torch.Generator().manual_seed(seed)
-        for key, parameter in bank.parameters(name).items():
-            if key.endswith("b"):
-                parameter.data.normal_(0, 0.5, generator=generator)
-    return bank
+from tenfold.tasks.task import Task
 
 
 def plain_nats(tokens, start):
@@ -223,3 +186,14 @@ def test_each_stage_keeps_its_own_cases_beside_one_list_of_results(bank, tmp_pat
     whole = sum(parameter.numel() for parameter in bank.base.model.parameters())
     own = sum(parameter.numel() for parameter in bank.parameters("sums").values())
     assert [one.parameters for one in results[:3]] == [{"base": whole}, {"base": whole}, {"base": whole, "sums": own}]
+
+
+def test_the_loss_may_be_asked_for_beside_what_a_task_names(bank, tmp_path):
+    task = make_task(tmp_path, metrics=["exact_match"], max_new_tokens=2)
+    (plain,), (more,) = evaluate(bank, [Item(task, "eval")]), evaluate(bank, [Item(task, "eval")], loss=True)
+    assert [measure.name for measure in plain.measures] == ["exact_match"]
+    assert [measure.name for measure in more.measures] == ["exact_match", "loss"]
+    named = make_task(tmp_path, "named", metrics=["loss"])
+    (once,) = evaluate(bank, [Item(named, "eval")], loss=True)
+    assert [measure.name for measure in once.measures] == ["loss"]
+    assert [case.nats for case in more.cases] == [case.nats for case in once.cases]

@@ -123,10 +123,15 @@ def test_what_is_learnt_is_there(project):
     task = {"path": "two.jsonl", "eval_path": "two.jsonl", "validation_path": None, "metrics": ["exact_match"]}
     config = project("heart", upper=task, sums=None, steps=60, lora_r=8, learning_rate=0.02, save_steps=None)
     finished = training.run(config)
-    assert {one.adapter: one.value for one in finished.results} == {"base": 0.0, "upper": 1.0}
+    found = {(one.metric, one.adapter): one.value for one in finished.results}
+    assert (found["exact_match", "base"], found["exact_match", "upper"]) == (0.0, 1.0)
     assert finished.run.generate(["ab", "cd"], "upper") == ["AB", "CD"]
     card = json.loads((finished.run.folder.adapter("upper") / "card.json").read_text())
-    assert card["metrics"] == {"eval/exact_match": 1.0}
+    assert card["metrics"] == {
+        "eval/exact_match": 1.0,
+        "eval/kl_to_base": found["kl_to_base", "upper"],
+        "general text/general_loss": found["general_loss", "upper"],
+    }
 
 
 def test_tasks_have_settings_of_their_own(project):

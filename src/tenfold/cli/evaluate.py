@@ -6,6 +6,7 @@ import typer
 
 from tenfold import runs
 from tenfold.cli.arguments import RunFolder
+from tenfold.cli.matrix import show_matrix
 from tenfold.cli.progress import drawing
 from tenfold.cli.report import paper, show_results
 
@@ -23,3 +24,4 @@ def command(run: RunFolder, adapter: Adapters = None, task: Tasks = None) -> Non
     with drawing() as progress:
         results = runs.load(run, progress=progress).evaluate(adapters=adapter, names=task, progress=progress)
     show_results(results, paper())
+    show_matrix(run, paper())

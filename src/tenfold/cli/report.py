@@ -14,6 +14,7 @@ from tenfold.tasks.checks import DataReport, Sample, SplitReport
 BARS = " ▁▂▃▄▅▆▇█"
 SHOWN_LABELS = 8
 WIDE = 160
+DRIFT_HEADERS = ("task", "adapter", "KL to the base ↓", "general loss ↓, base", "with adapter", "verdict")
 SPLIT_HEADERS = ("task", "split", "rows", "min", "median", "max")
 
 
@@ -35,10 +36,12 @@ def show_data(report: DataReport, console: Console) -> None:
 
 
 def show_results(results: Sequence[Result], console: Console) -> None:
-    """What each adapter gained over the base."""
+    """What each adapter gained over the base, and what it did to the base's general ability."""
     rows = [dataclasses.astuple(row) for row in evaluate.table(results)]
     headers = ("task", "metric", "adapter", "n", "base", "with adapter", "gain", "verdict", "seconds")
     console.print(make_table(headers, rows, left=(0, 1, 2, 7)))
+    if drift := [dataclasses.astuple(row) for row in evaluate.drift_table(results)]:
+        console.print("", make_table(DRIFT_HEADERS, drift, left=(0, 1, 5)), sep="\n")
 
 
 def split_table(splits: Sequence[SplitReport]) -> Table:

@@ -1,5 +1,6 @@
-"""lora-pytorch's names over tenfold's parts: ``import tenfold.compat as lora``."""
+"""The seeds' names over tenfold's parts: MultiTaskModel is lora-pytorch's, MLTrainer MLT's."""
 
+from tenfold.compat.ml_trainer import MLTrainer
 from tenfold.compat.multitask import MultiTaskModel
 
-__all__ = ["MultiTaskModel"]
+__all__ = ["MLTrainer", "MultiTaskModel"]

@@ -24,6 +24,12 @@ def base_model(given: str, folder: Path) -> str:
     return str(here.resolve()) if given.startswith((".", "~")) or here.is_dir() else given
 
 
+def missing_text(given: str | None) -> Iterator[Problem]:
+    """The file of general text, where it is not there."""
+    if given and not Path(given).is_file():
+        yield Problem(("general_text",), _absent("file", given, Path()))
+
+
 def missing(name: str, task: TaskSettings, adapters: Iterable[str], folder: Path) -> Iterator[Problem]:
     """The files and folders of a task that are not there. adapters: the folders behind its ``adapter_path``."""
     for key, source in {"path": task, **task.others()}.items():

@@ -24,6 +24,7 @@ def resolve(document: Document, folder: Path, require_files: bool) -> Resolved:
     work = _Resolution(document, folder)
     resolved = work.resolve()
     if require_files and resolved:
+        work.problems += files.missing_text(resolved.run.general_text)
         for name, task in resolved.tasks.items():
             given = task.adapter_paths.values() if task.task.adapter_path else ()
             work.problems += files.missing(name, task.task, given, folder)
@@ -48,6 +49,8 @@ class _Resolution:
         self.problems += files.inline_targets(values, (), self.folder)
         if isinstance(values.get("base_model"), str):
             values["base_model"] = files.base_model(values["base_model"], self.folder)
+        if isinstance(values.get("general_text"), str):
+            values["general_text"] = str(files.locate(values["general_text"], self.folder).resolve())
         if values.get("adapter") == keys.QLORA:
             values["adapter"] = "lora"
             values["base_quantization"] = values.get("base_quantization") or "nf4"

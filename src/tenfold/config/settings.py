@@ -64,6 +64,12 @@ class RunSettings(ScheduleSettings):
         "auto",
         description="Several adapters in one pass (mixed) or by turns; auto measures which is faster.",
     )
+    general_text: str | None = Field(
+        None,
+        min_length=1,
+        description="File of text that belongs to no task (lines, or rows with a column 'text'), on which every "
+        "adapter's loss is measured beside the base's; by default sixty lines of plain English that come with tenfold.",
+    )
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again instead of keeping them: less memory, more time."
     )

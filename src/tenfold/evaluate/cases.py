@@ -21,7 +21,8 @@ class Case:
     why it stopped (``finish``). nats: minus the log-probability of the expected response over
     ``tokens`` tokens. options: each option's log-probability, EOS included. extracted: what was compared
     with the expected response. correct: where a metric says yes or no. scores: by metric, where it
-    scores single cases.
+    scores single cases. kl: how far the adapter moves the base on the prompt, in nats over ``positions``
+    positions, where that was measured.
     """
 
     split: str
@@ -36,6 +37,8 @@ class Case:
     extracted: Any = None
     correct: bool | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    kl: float | None = None
+    positions: int | None = None
 
 
 def case_folder(run: pathlib.Path, stage: int | None = None) -> pathlib.Path:

@@ -41,14 +41,16 @@ class CaseSet:
     parameters: dict[str, int]
 
 
-def evaluate(bank: Bank, items: Sequence[Item], *, progress: Progress = SILENT) -> list[CaseSet]:
-    """The judged cases of every item, in order. Generation is greedy.
+def evaluate(bank: Bank, items: Sequence[Item], *, loss: bool = False, progress: Progress = SILENT) -> list[CaseSet]:
+    """The judged cases of every item, in order. Generation is greedy. loss: measured too where a task doesn't name it.
 
     Raises ConfigError for metrics that are unknown or can't be had, DataError for a split without rows,
     AdapterError for an adapter that is not in the bank.
     """
     tokenizer = bank.base.tokenizer
     prepared = {(item.task.name, item.split): prepare(item.task, item.split, bank.base) for item in _distinct(items)}
+    if loss:
+        prepared = {key: one.with_loss() for key, one in prepared.items()}
     work = Work(frozenset(end_of_turn(tokenizer, bank.base.model)))
     marks = [work.add(prepared[item.task.name, item.split], item.composition) for item in items]
     answers = work.run(bank, progress)

@@ -28,6 +28,11 @@ class Prepared:
     options: list[dict[str, Row]]
     max_new_tokens: int
 
+    def with_loss(self) -> "Prepared":
+        """The same with the loss among its metrics, whatever the task names."""
+        named = any(measure.name == "loss" for measure in self.measures)
+        return self if named else replace(self, measures=[*self.measures, *find_metrics(["loss"])])
+
     def needs(self, need: Need) -> bool:
         """Whether any of the metrics looks at this."""
         return any(measure.need is need for measure in self.measures)
@@ -73,9 +78,9 @@ def split_examples(task: Task, split: str) -> Sequence[Example]:
 
 def choose_metrics(task: Task, examples: Sequence[Example], family: Family = "causal") -> list[Measure]:
     """The task's metrics; where it names none, accuracy and loss for classification, option likelihood
-    where the options are known, else exact match and loss."""
+    where the options are known, loss for rows that are tokens already, else exact match and loss."""
     options = find_options(task.settings, examples)
-    usual = ["option_likelihood"] if options else ["exact_match", "loss"]
+    usual = ["loss"] if examples[0].tokens else ["option_likelihood"] if options else ["exact_match", "loss"]
     names = task.settings.metrics or (["accuracy", "loss"] if family == "classification" else usual)
     try:
         measures = find_metrics(names)

@@ -1,12 +1,10 @@
-"""From judged cases to results and files, and from results to the rows of a table."""
+"""From judged cases to results and files."""
 
 import pathlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from math import isnan
+from collections.abc import Sequence
 
 from tenfold.evaluate.cases import case_file, case_folder, read_cases, write_cases
-from tenfold.evaluate.evaluation import BASE_LABEL, CaseSet
+from tenfold.evaluate.evaluation import CaseSet
 from tenfold.evaluate.metrics import Measure
 from tenfold.evaluate.results import Result, merge_results, read_results, write_results
 from tenfold.statistics import Comparison, compare, estimate
@@ -39,45 +37,6 @@ def save(folder: pathlib.Path, sets: Sequence[CaseSet], *, stage: int | None = N
     return results
 
 
-@dataclass(frozen=True)
-class TableRow:
-    """One line to print, all as text: base and adapted are values with intervals, gain is the difference."""
-
-    task: str
-    metric: str
-    adapter: str
-    n: str
-    base: str
-    adapted: str
-    gain: str
-    verdict: str
-    seconds: str
-
-
-def table(results: Iterable[Result]) -> list[TableRow]:
-    """A row for each task, split, metric and adapter beside the base; the base alone where there is no
-    adapter. A metric that is better when lower carries a down arrow."""
-    results = list(results)
-    bases = {_place(result): result for result in results if not result.composition}
-    adapted = [result for result in results if result.composition]
-    accompanied = {_place(result) for result in adapted}
-    alone = [(base, None) for place, base in bases.items() if place not in accompanied]
-    rows = [*((bases.get(_place(result)), result) for result in adapted), *alone]
-    splits = {result.task: {r.split for r in results if r.task == result.task} for result in results}
-    return [_row(base, result, splits) for base, result in rows]
-
-
-def show(value: float) -> str:
-    """A number with three digits behind the point, from 10 up with one."""
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def show_interval(result: Result) -> str:
-    """``0.750 [0.690, 0.800]``."""
-    interval = "" if isnan(result.low) else f" [{show(result.low)}, {show(result.high)}]"
-    return show(result.value) + interval
-
-
 def _result(one: CaseSet, measure: Measure, base: CaseSet | None, stage: int | None, seed: int) -> Result:
     found = estimate(measure.rows(one.cases), measure.statistic, bounds=measure.bounds)
     return Result(
@@ -95,8 +54,12 @@ def _result(one: CaseSet, measure: Measure, base: CaseSet | None, stage: int | N
         higher_is_better=measure.higher_is_better,
         seconds=round(one.seconds, 3),
         parameters=one.parameters,
-        comparison=_comparison(one, measure, base) if base and base is not one else None,
+        comparison=_comparison(one, measure, base) if base and base is not one and _has(base, measure) else None,
     )
+
+
+def _has(one: CaseSet, measure: Measure) -> bool:
+    return measure.name in {other.name for other in one.measures}
 
 
 def _comparison(one: CaseSet, measure: Measure, base: CaseSet) -> Comparison:
@@ -106,25 +69,4 @@ def _comparison(one: CaseSet, measure: Measure, base: CaseSet) -> Comparison:
         measure.statistic,
         higher_is_better=measure.higher_is_better,
         bounds=measure.bounds,
-    )
-
-
-def _place(result: Result) -> tuple[object, ...]:
-    return result.task, result.split, result.metric, result.stage, result.seed
-
-
-def _row(base: Result | None, adapted: Result | None, splits: dict[str, set[str]]) -> TableRow:
-    one = adapted or base
-    assert one
-    comparison = adapted.comparison if adapted else None
-    return TableRow(
-        task=one.task if len(splits[one.task]) == 1 else f"{one.task} ({one.split})",
-        metric=one.metric + ("" if one.higher_is_better else " ↓"),
-        adapter=one.adapter if adapted else BASE_LABEL,
-        n=str(one.n),
-        base=show_interval(base) if base else "",
-        adapted=show_interval(adapted) if adapted else "",
-        gain=f"{comparison.difference:+.3f}" if comparison else "",
-        verdict=comparison.verdict if comparison else "",
-        seconds="" if one.seconds is None else f"{one.seconds:.1f}",
     )

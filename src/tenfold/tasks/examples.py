@@ -1,6 +1,6 @@
 """What a row becomes before it is tokenised."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,23 @@ from tenfold.tasks.settings import TaskSettings
 Message = dict[str, str]
 Prompt = str | tuple[Message, ...]
 Columns = Mapping[str, Any]
+
+
+IGNORED = -100
+"""The label of a token that does not count, as transformers has it."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A row that is tokens already.
+
+    ids: what the model reads. labels: of a model with an encoder what its decoder says, else one a token of ids, itself
+    or ``IGNORED``; None is all of them. label: the class, for classification.
+    """
+
+    ids: Sequence[int]
+    labels: Sequence[int] | None = None
+    label: int | None = None
 
 
 @dataclass(frozen=True)
@@ -21,6 +38,7 @@ class Example:
     columns: the row as it was read.
     label: the text of its label, where the task has labels.
     content: what the prompt takes from the row, without the template around it.
+    tokens: of a row that is tokens already; prompt and response are empty then, but for a class's name.
     """
 
     index: int
@@ -29,6 +47,7 @@ class Example:
     columns: Columns
     label: str | None = None
     content: str = ""
+    tokens: Tokens | None = None
 
 
 def make_prompt(text: str, settings: TaskSettings) -> Prompt:

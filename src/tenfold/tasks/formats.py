@@ -8,12 +8,15 @@ from tenfold.tasks.examples import Columns, Example, Prompt, make_prompt
 from tenfold.tasks.messages import chat_example
 from tenfold.tasks.prompts import Placeholder, Template, as_text
 from tenfold.tasks.settings import TaskSettings
+from tenfold.tasks.tokenised import token_example
 
 NEEDED = {
     "messages": ("messages",),
     "alpaca": ("instruction", "output"),
     "completion": ("prompt", "completion"),
+    "tokens": ("input_ids",),
 }
+WHOLE = ("messages", "tokens")  # formats without templates
 PROMPTS = {"alpaca": "{instruction}", "completion": "{prompt}"}
 RESPONSES = {"alpaca": "{output}", "completion": "{completion}"}
 ALPACA_RAW = (  # https://github.com/tatsu-lab/stanford_alpaca
@@ -34,6 +37,8 @@ def build(rows: Sequence[Columns], settings: TaskSettings, source: str) -> list[
     kind = find_format(columns, settings, source)
     if kind == "messages":
         return [chat_example(i, row, settings, f"{source}: row {i + 1}") for i, row in enumerate(rows)]
+    if kind == "tokens":
+        return [token_example(i, row, settings, f"{source}: row {i + 1}") for i, row in enumerate(rows)]
     layout = Layout.make(kind, columns, settings, source)
     return [layout.example(i, row) for i, row in enumerate(rows)]
 
@@ -43,7 +48,7 @@ def find_format(columns: Sequence[str], settings: TaskSettings, source: str) -> 
     asked: str = settings.data_format
     if asked == "auto":
         known = [kind for kind, needed in NEEDED.items() if set(needed) <= set(columns)]
-        asked = next((kind for kind in known if kind != "messages" or not settings.prompt), "columns")
+        asked = next((kind for kind in known if kind not in WHOLE or not settings.prompt), "columns")
     for name in NEEDED.get(asked, ()):
         if name not in columns and not settings.prompt:
             raise DataError(f"data_format: {asked} needs {_lack(name, columns, source)}")

@@ -73,7 +73,7 @@ def _examples(key: str, other: SourceSettings | None, settings: TaskSettings, fo
     with _named(key):
         rows = read(source, folder)
     examples = build(rows, settings, describe(source))
-    if not any(example.response for example in examples):
+    if not any(example.response or example.tokens for example in examples):
         raise DataError(f"response: empty in every row of {describe(source)}: there is nothing to learn")
     return examples
 

@@ -15,7 +15,7 @@ from tenfold.base.layout import Row
 from tenfold.base.model import Coding
 from tenfold.errors import DataError, ModelError
 from tenfold.progress import SILENT, Progress
-from tenfold.tasks.examples import Example, Message, Prompt
+from tenfold.tasks.examples import IGNORED, Example, Message, Prompt
 from tenfold.tasks.settings import TaskSettings
 
 CHUNK = 512
@@ -70,6 +70,8 @@ def encode_all(
     if coding.family != "classification" and coding.tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no EOS token, so an answer would never end")
     encoded: list[Encoded] = []
+    if examples and examples[0].tokens:
+        return [_given(example, coding) for example in examples]
     chunked = {"causal": _encode_chunk, "seq2seq": _encode_pairs, "classification": _encode_labelled}[coding.family]
     with progress.start("tokenising", len(examples), "rows") as task:
         for start in range(0, len(examples), CHUNK):
@@ -79,6 +81,33 @@ def encode_all(
     if examples and not any(one.row.counted for one in encoded):
         raise DataError(f"no token of {len(examples)} rows is supervised: there is nothing to learn")
     return encoded
+
+
+def _given(example: Example, coding: Coding) -> Encoded:
+    """A row that is tokens already, laid out for the base's family; nothing is added and nothing cut."""
+    tokens, index = example.tokens, example.index
+    assert tokens
+    ids, labels = list(tokens.ids), tokens.labels
+    if coding.family == "classification":
+        if tokens.label is None:
+            raise DataError(f"row {index + 1}: no class in a column label or labels")
+        return Encoded(Row(ids, [False] * len(ids), index, label=tokens.label), ids, False)
+    if coding.family == "seq2seq":
+        assert coding.start is not None, "an encoder-decoder model without a start token"
+        told = [one for one in labels or () if one != IGNORED]
+        row = Row([coding.start, *told], [False, *[True] * len(told)], index, source=ids)
+        return Encoded(row, ids, False)
+    if labels is not None and list(labels) != _fitting(ids, labels):
+        raise DataError(f"row {index + 1}: labels must be input_ids, or {IGNORED} where a token doesn't count")
+    supervised = [one != IGNORED for one in labels or ids]
+    start = next((i for i, counts in enumerate(supervised) if counts and i), len(ids))
+    return Encoded(Row(ids, supervised, index), ids[:start], False)
+
+
+def _fitting(ids: Sequence[int], labels: Sequence[int]) -> list[int]:
+    """What the labels must be where they count for just what they count for."""
+    places = range(len(ids))
+    return [IGNORED if i < len(labels) and labels[i] == IGNORED else ids[i] for i in places]
 
 
 def _encode_chunk(examples: Sequence[Example], coding: Coding, settings: TaskSettings) -> list[Encoded]:

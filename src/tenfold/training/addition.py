@@ -56,7 +56,7 @@ def add(path: str | Path, task_file: str | Path, *, progress: Progress = SILENT)
     with store.atomic.folder(opened.folder.path) as place:
         results = _fill(place, opened.folder, finished, whole, sets, list(given.tasks))
     shutil.rmtree(work, ignore_errors=True)
-    return Added(after, results, _changes(before, sets, opened.config, whole))
+    return Added(after, results, _changes(before, sets, whole.seed))
 
 
 def _read(path: Path, old: Config) -> Config:
@@ -133,7 +133,8 @@ def _train(opened: runs.Run, given: Config, work: Path, progress: Progress) -> F
 def _measure(opened: runs.Run, config: Config, progress: Progress) -> list[CaseSet]:
     """Every task of a config with what a run's measuring takes."""
     wanted = runs.Run(opened.folder, config, opened.bank).wanted({})
-    sets = evaluate.evaluate(opened.bank, runs.measure_items(runs.load_tasks(config), wanted), progress=progress)
+    items = runs.measure_items(runs.load_tasks(config), wanted)
+    sets = runs.measure(opened.bank, items, config, progress)
     return runs.as_full(sets) if opened.folder.base.is_dir() else sets
 
 
@@ -164,20 +165,20 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _changes(before: Sequence[CaseSet], after: Sequence[CaseSet], old: Config, whole: Config) -> list[Change]:
+def _changes(before: Sequence[CaseSet], after: Sequence[CaseSet], seed: int) -> list[Change]:
     """Each old task under what it is answered with: its own adapter, or all together where they are stacked."""
-    kept, now = _answering(before, old), _answering(after, whole)
+    kept, now = _answering(before), _answering(after)
     found = []
     for place, first in kept.items():
         second = now[place]
-        results = zip(summarise([first], seed=old.seed), summarise([second], seed=old.seed), strict=True)
-        for measure, (one, other) in zip(first.measures, results, strict=True):
+        shown = zip(summarise([first], seed=seed), summarise([second], seed=seed), strict=True)
+        for measure, (one, other) in zip(first.measures, shown, strict=True):
             rows = measure.rows(second.cases), measure.rows(first.cases)
             told = compare(*rows, measure.statistic, higher_is_better=measure.higher_is_better, bounds=measure.bounds)
             found.append(Change(one, other, told))
     return found
 
 
-def _answering(sets: Sequence[CaseSet], config: Config) -> Mapping[tuple[str, str], CaseSet]:
+def _answering(sets: Sequence[CaseSet]) -> Mapping[tuple[str, str], CaseSet]:
     """Of each task's split the set of the last composition: the one with most that is active."""
     return {(one.task, one.split): one for one in sets if one.composition}

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tenfold import evaluate, runs
-from tenfold.adapters import Bank
+from tenfold.adapters import Bank, Composition
 from tenfold.config import Config, active
-from tenfold.evaluate import BASE_LABEL, BEFORE, CaseSet, Item, case_folder
-from tenfold.evaluate.cases import case_file, read_cases
+from tenfold.evaluate import BASE_LABEL, BEFORE, CaseSet, Item
+from tenfold.evaluate.drift import SPLIT, kept_general
 from tenfold.evaluate.evaluation import count_parameters
+from tenfold.evaluate.pairs import find_cases
 from tenfold.evaluate.preparation import prepare
 from tenfold.progress import Progress
 from tenfold.store import RunFolder
@@ -55,6 +56,8 @@ class Measurements:
             self.known = {} if based else {BASE_LABEL: kept}
             return
         found = self._measure(bank, active.start(self.config))
+        if any(stage.trains_base for stage in self.stages):
+            found = self._drift(bank, found)
         self.base = [one for one in found if one.adapter == BASE_LABEL]
         if self.wanted or len(self.stages) > 1:
             evaluate.save(self.folder.path, found, stage=BEFORE, seed=self.config.seed)
@@ -75,12 +78,9 @@ class Measurements:
     def last(self, bank: Bank) -> Sets:
         """What holds at the end of the run."""
         if self.wanted:
-            return self._with_base(self._measure(bank, self.stages[-1].present))
-        labels = runs.present(self.config, bank)
-        items = runs.measure_items(
-            self.tasks, lambda task: runs.labelled(self.config, bank, task, labels, based=self.based)
-        )
-        return self._with_base(evaluate.evaluate(bank, items, progress=self.progress))
+            return self._with_base(self._drift(bank, self._measure(bank, self.stages[-1].present)))
+        items = runs.measure_items(self.tasks, lambda task: self._usual(bank, task))
+        return self._with_base(self._drift(bank, evaluate.evaluate(bank, items, progress=self.progress)))
 
     def names(self, bank: Bank, labels: Iterable[str]) -> list[str]:
         """The adapters in the bank that labels mean."""
@@ -92,6 +92,19 @@ class Measurements:
         """How many the model has after each stage: the base's and those of what there is by then."""
         whole = sum(count_parameters(bank, ()).values())
         return [whole + sum(bank.get(name).size for name in self.names(bank, s.present)) for s in self.stages]
+
+    def _usual(self, bank: Bank, task: Task) -> dict[str, Composition]:
+        """What a task is measured with at the end of a run: the base, its own adapter, all together."""
+        return runs.labelled(self.config, bank, task, runs.present(self.config, bank), based=self.based)
+
+    def _drift(self, bank: Bank, sets: Sets) -> Sets:
+        """The sets, and what the usual compositions among them do to the base's general ability."""
+        usual = {task.name: self._usual(bank, task) for task in self.tasks}
+        chosen = [number for number, one in enumerate(sets) if one.adapter in usual[one.task]]
+        texts = runs.read_texts(self.config)
+        found = evaluate.measure_drift(bank, [sets[i] for i in chosen], self.tasks, texts, progress=self.progress)
+        measured = dict(zip(chosen, found, strict=False))
+        return [*(measured.get(number, one) for number, one in enumerate(sets)), *found[len(chosen) :]]
 
     def _with_base(self, sets: Sets) -> Sets:
         return [*self.base, *runs.as_full(sets)] if self.based else sets
@@ -106,7 +119,7 @@ class Measurements:
         for label in dict.fromkeys(item.adapter for item in items):
             own = [item for item in items if item.adapter == label]
             if not _same(self.known.get(label, []), own):
-                self.known[label] = evaluate.evaluate(bank, own, progress=self.progress)
+                self.known[label] = evaluate.evaluate(bank, own, loss=True, progress=self.progress)
         every = [one for label in dict.fromkeys(item.adapter for item in items) for one in self.known[label]]
         order = [(task.name, split) for task, split in _places(self.tasks)]
         return sorted(every, key=lambda one: order.index((one.task, one.split)))
@@ -118,11 +131,13 @@ class Measurements:
         found = []
         for task, split in _places(self.tasks):
             if (task.name, split) in kept:
-                path = case_file(case_folder(self.folder.path, BEFORE), task.name, BASE_LABEL)
-                cases = [case for case in read_cases(path) if case.split == split]
-                measures, sizes = prepare(task, split, bank.base).measures, count_parameters(bank, ())
+                cases = find_cases(self.folder.path, task.name, split, BASE_LABEL, BEFORE)
+                sizes = count_parameters(bank, ())
+                measures = prepare(task, split, bank.base).with_loss().measures
                 found.append(CaseSet(task.name, split, BASE_LABEL, (), measures, cases, 0.0, sizes))
-        return found
+        texts = {one.task: find_cases(self.folder.path, one.task, SPLIT, BASE_LABEL, BEFORE) for one in found}
+        ones = {one.task: one for one in found}
+        return found + [kept_general(cases, ones[task]) for task, cases in texts.items() if cases]
 
 
 def _places(tasks: Sequence[Task]) -> list[tuple[Task, str]]:

@@ -4,8 +4,19 @@ from collections.abc import Sequence
 
 from tenfold import plugins
 from tenfold.evaluate.metrics._base import Measure, Need
+from tenfold.evaluate.metrics._drift import DRIFT, GENERAL, KL
 
-__all__ = ["Measure", "Need", "find_metric", "find_metrics", "metric_names"]
+__all__ = [
+    "DRIFT",
+    "GENERAL",
+    "KL",
+    "Measure",
+    "Need",
+    "find_measure",
+    "find_metric",
+    "find_metrics",
+    "metric_names",
+]
 
 
 def metric_names() -> list[str]:
@@ -23,3 +34,8 @@ def find_metric(name: str) -> Measure:
 def find_metrics(names: Sequence[str]) -> list[Measure]:
     """Each named metric once, in order."""
     return [find_metric(name) for name in dict.fromkeys(names)]
+
+
+def find_measure(name: str) -> Measure:
+    """The measure behind a result's name: a metric, or one of ``DRIFT``."""
+    return DRIFT[name] if name in DRIFT else find_metric(name)
