@@ -15,7 +15,7 @@ from tenfold import training
 from tenfold.cli import application
 from tenfold.cli.stages import count_trainable
 from tenfold.config import Config
-from tenfold.errors import AdapterError, ConfigError, DataError, ModelError
+from tenfold.errors import AdapterError, DataError, ModelError
 
 WORDS = ["ab", "cd", "ef", "gh", "ij", "kl", "mn", "op", "qr", "st", "uvw", "xyz"]
 TOP = {"prompt_style": "raw", "micro_batch_size": 4, "steps": 6, "lora_r": 2, "learning_rate": 0.01, "eval_steps": 2,
@@ -163,8 +163,6 @@ def test_mistakes_are_named(project, kind):
         )
         task = {**TASKS["classification"]["size"], "labels": {1: "one", 2: "two"}}
         assert "size '3' is none of 1, 2" in refusal(DataError, project("d", tasks={"size": task}))
-        full = project("e", adapter="full", lora_r=None)
-        assert "adapter: full given, but" in refusal(ConfigError, full)
         run = training.run(project("good")).run
         with pytest.raises(AdapterError, match="has no head of its own"):
             run.generate(["ab"], "base", task="case")

@@ -178,7 +178,7 @@ def test_huge_json(saved):
 
 
 STRANGE = {
-    "peft_type": ("PROMPT_TUNING", "'PROMPT_TUNING'", "known: BOTTLENECK, FFF, IA3, LORA"),
+    "peft_type": ("PROMPT_TUNING", "'PROMPT_TUNING'", "known: BOTTLENECK, FFF, FULL, IA3, LORA"),
     "r": (0, "lora_r", "0"),
     "lora_alpha": ("high", "lora_alpha", "'high'"),
     "lora_dropout": (1.5, "lora_dropout", "1.5"),

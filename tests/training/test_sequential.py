@@ -51,6 +51,21 @@ def test_a_joint_stage_trains_every_adapter_that_it_names(composition, project):
     assert all(before[name] != after[name] for name in ("upper", "sums"))
 
 
+def test_through_adapters_of_their_own_nothing_is_ever_forgotten(project):
+    """What a task scores after its own stage it scores to the bit after every later one."""
+    config = project(**CHAIN, composition="own", train_ratio=0)
+    folder = training.run(config).run.folder.path
+    found = {}
+    for one in results(folder):
+        if one["task"] == one["adapter"]:
+            found.setdefault((one["task"], one["split"], one["metric"]), []).append((one["value"], one["low"]))
+    assert {key: len(values) for key, values in found.items() if key[2] == "loss"} == {
+        ("upper", "eval", "loss"): 4, ("down", "eval", "loss"): 2,
+    }  # fmt: skip
+    assert all(len(set(values)) == 1 for values in found.values())
+    assert files(folder, 0)["upper"] == files(folder, None)["upper"]
+
+
 def by_hand(config):
     """Stage by stage with nothing but the loop: the adapters as they are at the end."""
     bank = Bank(runs.load_base(config, config.base_model))
@@ -218,6 +233,20 @@ def test_brought_along_is_trained_where_it_is_a_task_s(project):
     assert weights["french"] == files(first, None)["down"]
     assert files(folder, 0).keys() == {"upper", "french"}
     tenfold.load(folder).generate(["ab"], "upper+french", task="upper")
+
+
+def test_brought_along_goes_on_where_the_base_is_trained_first(project):
+    """Its numbers stay, its card names the base on which it stands now; also where the run is resumed on that."""
+    first = training.run(project("first", sums=None, upper={"steps": 2})).run.folder.path
+    settings = {**FIRST, "loras": {"french": str(first / "adapters/upper")}, "evaluate_stages": False}
+    config = project(**settings)
+    killed(config, "tenfold.training.watch:Watch.log", 5)
+    run = training.run(config, resume=True).run
+    assert files(run.folder.path, None)["french"] == files(first, None)["upper"]
+    card = json.loads((run.folder.adapter("french") / "card.json").read_text())
+    assert card["fingerprint"] == run.bank.base.fingerprint
+    (lane,) = json.loads((run.folder.path / "plan.json").read_text())["stages"][1]["lanes"]
+    assert [name for name, _ in lane["feeds"][0]["composition"]] == ["french", "sums"]
 
 
 @pytest.mark.parametrize("target", [("tenfold.training.watch:Watch.log", count) for count in (2, 5, 9, 14)], ids=str)

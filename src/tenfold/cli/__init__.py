@@ -15,6 +15,7 @@ from tenfold.errors import TenfoldError
 COMMANDS = {
     "demo": "Train three adapters side by side on the default base and show what they learnt.",
     "train": "Train the adapters of a config, then evaluate them.",
+    "add": "Train new tasks on a run's base, and show every old task before and after.",
     "finetune": "Train one adapter on Alpaca rows, with lora-pytorch's flags.",
     "evaluate": "Measure a run's tasks with the base and with their adapters.",
     "compare": "Compare runs on the same cases: better, worse, or not distinguishable at this size.",

@@ -1,6 +1,8 @@
 """What ``tenfold train --dry-run`` prints: the stages, with what each lane trains and about what it needs."""
 
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -11,6 +13,8 @@ from tenfold.cli import memory
 from tenfold.cli.report import make_table
 from tenfold.config import Config
 from tenfold.progress import Progress
+from tenfold.store import tensors
+from tenfold.store.adapter import TENSORS
 from tenfold.training import plan
 from tenfold.training.plan import BASE_LEARNER, Lane, Stage
 
@@ -61,6 +65,8 @@ def count_trainable(learner: str, config: Config, base: Base) -> int:
     """Trainable parameters of a learner, without building it. Raises AdapterError for a target that is not there."""
     if learner == BASE_LEARNER:
         return sum(parameter.numel() for parameter in base.model.parameters())
+    if learner not in config.owners:  # brought along, and no task's
+        return sum(math.prod(shape) for shape in tensors.shapes(Path(config.loras[learner]) / TENSORS).values())
     task = config.owners[learner]
     if task.full:
         return copies.size(base, len(task.task.classes), ())

@@ -25,7 +25,7 @@ def command(
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train the adapters of a config side by side, then evaluate them."""
+    """Train a config stage by stage, then evaluate it."""
     if resume and overwrite:
         raise ConfigError("--resume goes on with the run that --overwrite clears; give one of them")
     settings = Config.load(config, set_ or ())

@@ -30,7 +30,7 @@ class StageSettings(BaseModel):
     steps: int | None = Field(None, ge=1, description="As at the top, for this stage.")
     learning_rate: FiniteFloat | None = Field(None, gt=0, description="As at the top, for this stage.")
 
-    @field_validator("rows", mode="before")
+    @field_validator("rows", mode="before", json_schema_input_type=list[str] | dict[str, FeedSettings | None])
     @classmethod
     def _names_alone(cls, given: Any) -> Any:
         """A list of tasks is each with what is usual; so is a task with nothing behind it."""

@@ -1,9 +1,11 @@
 """What goes on as it is when a run's base becomes another: the numbers of adapters, and the head of the last task."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tenfold.adapters import Bank
 from tenfold.config import Config, active
@@ -32,14 +34,28 @@ def give(bank: Bank, numbers: Numbers) -> None:
             tensor.copy_(kept[key])
 
 
-def put_head(bank: Bank, config: Config, stage: Stage) -> None:
-    """Give a base for classification the head of the task that it was trained on last, in place of its own."""
+@contextmanager
+def with_head(bank: Bank, config: Config, stage: Stage) -> Iterator[None]:
+    """For as long as it is written, a base for classification has the head of the task that it was trained on last."""
     tasks = [task for task in config.tasks.values() if task.name in stage.learners]
     if not bank.base.heads or not tasks:
+        yield
         return
     model, classes = bank.base.model, tasks[-1].task.classes
-    for place, module in bank.get(tasks[-1].name).copies.items():
+    own = bank.get(tasks[-1].name).copies
+    before, config_before = {place: model.get_submodule(place) for place in own}, model.config
+    try:
+        _put(model, own)
+        model.config = copy.deepcopy(config_before)
+        model.config.num_labels = len(classes)
+        model.config.id2label = dict(enumerate(classes))
+        model.config.label2id = {name: number for number, name in enumerate(classes)}
+        yield
+    finally:
+        _put(model, before)
+        model.config = config_before
+
+
+def _put(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+    for place, module in modules.items():
         model.set_submodule(place, module)
-    model.config.num_labels = len(classes)
-    model.config.id2label = dict(enumerate(classes))
-    model.config.label2id = {name: number for number, name in enumerate(classes)}

@@ -17,7 +17,7 @@ from tenfold.evaluate import Result
 from tenfold.progress import Progress
 from tenfold.store import RunFolder
 from tenfold.tasks import Task
-from tenfold.training import carrying, checkpoints, identity, loop
+from tenfold.training import carrying, checkpoints, identity, learner, loop
 from tenfold.training.cards import Cards
 from tenfold.training.checkpoints import Checkpoint
 from tenfold.training.installation import install
@@ -59,12 +59,13 @@ class Job:
         with interrupt.listening():
             state = loop.begin(self.bank, self.stages[first], self.rows, seed=self.config.seed, mixed=False)
             self.settle_plan(state, planned, based)
+            del state  # it holds the base, which may become another
             if planned is not None and found is None:
                 self.folder.cut_metrics(0)
             self.measurements.before(self.bank, based)
             for stage in self.stages[first:]:
                 if self.train_stage(stage, interrupt, found if stage.number == first else None):
-                    self.save()
+                    self.save(stage)
                     self.save_base(stage)
                     return True
                 self.close(stage)
@@ -80,18 +81,26 @@ class Job:
             checkpoints.load(found, state)
             watch.resume(found.notes)
         with checkpointing(self.bank.base.model, self.config.gradient_checkpointing):
-            if self.loop and state.done < stage.steps:
-                self.loop(state, watch)
-            loop.train(state, watch, self.progress)
+            self.run_loop(state, watch)
         self.lines = watch.lines
         return state.done < stage.steps
+
+    def run_loop(self, state: State, watch: Watch) -> None:
+        """The built-in loop or the one that was given."""
+        if self.loop is None:
+            loop.train(state, watch, self.progress)
+        elif state.done < state.stage.steps:
+            self.loop(state, watch)
+            told = f"the loop ended after {state.done} of {state.stage.steps} steps, though no hook said so"
+            assert state.done == state.stage.steps or watch.interrupt.wanted, told
+        learner.release(state.bank, state.learners)
 
     def close(self, stage: Stage) -> None:
         """What there is after a stage: its base, its adapters, and what every task scores."""
         if stage.trains_base:
             self.reopen(stage)
         if len(self.stages) > 1:
-            self.save(stage.number)
+            self.save(stage, stage.number)
         self.measurements.after(self.bank, stage)
 
     def reopen(self, stage: Stage) -> None:
@@ -154,18 +163,24 @@ class Job:
         """What stands beside adapters' tensors."""
         return Cards(self.config, self.bank, self.data)
 
-    def save(self, stage: int | None = None, metrics: Mapping[str, dict[str, float | None]] | None = None) -> None:
-        """Write every adapter, or those that there are after a stage, with the metrics of each on its card."""
-        names = self.bank.adapters if stage is None else self.measurements.names(self.bank, self.stages[stage].present)
-        for name in names:
+    def save(
+        self,
+        stage: Stage | None = None,
+        number: int | None = None,
+        metrics: Mapping[str, dict[str, float | None]] | None = None,
+    ) -> None:
+        """Write every adapter, or those that there are after a stage, with the metrics of each on its card.
+
+        number: of the stage whose they are, None for the run's.
+        """
+        for name in self.bank.adapters if stage is None else self.measurements.names(self.bank, stage.present):
             card = self.cards.make(name, (metrics or {}).get(name))
-            store.save(self.bank, name, self.folder.adapter(name, stage), card)
+            store.save(self.bank, name, self.folder.adapter(name, number), card)
 
     def save_base(self, stage: Stage) -> None:
         """Write the base where a stage trained it, as transformers reads it, with the head of the last of its tasks."""
         if stage.trains_base:
-            carrying.put_head(self.bank, self.config, stage)
-            with store.atomic.folder(self.folder.base) as work:
+            with store.atomic.folder(self.folder.base) as work, carrying.with_head(self.bank, self.config, stage):
                 save_model(self.bank.base, work)
 
     def finish(self) -> list[Result]:

@@ -9,9 +9,9 @@ from tenfold.evaluate.results import merge_results, write_results
 from tenfold.store import RunFolder
 
 
-def make_folder(config: Config, seeds: Sequence[int]) -> RunFolder:
-    """A new folder (what had to be cleared is cleared) with the config and the list of the seeds."""
-    folder = RunFolder(config.output_dir)
+def make_folder(config: Config, seeds: Sequence[int], overwrite: bool) -> RunFolder:
+    """A new folder with the config and the list of the seeds. overwrite: clear the run that is there."""
+    folder = RunFolder.create(config.output_dir, overwrite=overwrite)
     folder.write(folder.config.name, config.dump())
     folder.write_json("plan.json", {"seeds": list(seeds)})
     return folder

@@ -1,0 +1,191 @@
+"""A new task for a run that is finished: only what is new trains, and the old tasks are measured before and after."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tenfold import evaluate, runs, store
+from tenfold.config import Config, document, keys
+from tenfold.config.schedule import ScheduleSettings
+from tenfold.errors import ConfigError, RunError
+from tenfold.evaluate import CaseSet, Result
+from tenfold.evaluate.summary import summarise
+from tenfold.progress import SILENT, Progress
+from tenfold.statistics import Comparison, compare
+from tenfold.store import RunFolder
+from tenfold.training.run import Finished, run
+
+OWN = {"output_dir", "base_model", "tasks", "seed"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric of an old task under what the run answers it with, before and after. comparison: after with before."""
+
+    before: Result
+    after: Result
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Added:
+    """The run with what is new, the results of the new tasks, and what became of the old ones."""
+
+    run: runs.Run
+    results: list[Result]
+    changes: list[Change]
+
+
+def add(path: str | Path, task_file: str | Path, *, progress: Progress = SILENT) -> Added:
+    """Train the tasks of a file (``tasks:`` alone, as in a config) on a run's base, beside what it has.
+
+    The run holds the new tasks afterwards, in config.yaml, adapters and results, or is what it was. A new adapter
+    trains with all others active where the run is stacked, else alone. Raises TenfoldError for what the user can mend.
+    """
+    opened = runs.load(path, progress=progress)
+    given = _read(Path(task_file), opened.config)
+    whole = _merged(opened.config, given)
+    before = _measure(opened, opened.config, progress)
+    work = opened.folder.path.parent / f".{opened.folder.path.name}.add"
+    finished = _train(opened, given, work, progress)
+    after = runs.Run(opened.folder, whole, finished.run.bank)
+    sets = _measure(after, whole, progress)
+    with store.atomic.folder(opened.folder.path) as place:
+        results = _fill(place, opened.folder, finished, whole, sets, list(given.tasks))
+    shutil.rmtree(work, ignore_errors=True)
+    return Added(after, results, _changes(before, sets, opened.config, whole))
+
+
+def _read(path: Path, old: Config) -> Config:
+    """The new tasks with what the run says for all of its tasks. Raises ConfigError with the line."""
+    try:
+        given = document.read(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+    for key in given.values:
+        if key != "tasks":
+            raise ConfigError(f"{given.place((key,))[1]}: {key}: only tasks can be added: tasks.NAME, as in a config")
+    tasks = given.values.get("tasks")
+    for name in tasks if isinstance(tasks, dict) else ():
+        if name in old.tasks:
+            raise ConfigError(
+                f"{given.place(('tasks', name))[1]}: tasks.{name}: is in the run already; name it otherwise"
+            )
+    _require_room(old)
+    given.values = {**_top(old, tasks), "tasks": tasks}
+    return Config.of(given, path.parent)
+
+
+def _require_room(old: Config) -> None:
+    if old.schedule == "mixture":
+        raise RunError(
+            f"{old.output_dir}: one adapter is trained on all tasks, so none can be added without the others"
+        )
+    if all(task.full for task in old.tasks.values()):
+        raise RunError(f"{old.output_dir}: the base itself is trained on all tasks, so none can be added beside them")
+
+
+def _top(old: Config, tasks: Any) -> dict[str, Any]:
+    """What the run says for all tasks, but for the order of its stages and settings of kinds that are not new."""
+    top = yaml.safe_load(old.dump())
+    own = [one or {} for one in tasks.values()] if isinstance(tasks, dict) else []
+    asked = [one.get("adapter") or old.adapter for one in own if isinstance(one, dict)]
+    kinds = {kind for one in asked if isinstance(one, str) for kind in keys.split(one)}
+    known = keys.kind_settings()
+    foreign = keys.adapter_keys() - {key for kind in kinds & known.keys() for key in known[kind].model_fields}
+    dropped = foreign | set(ScheduleSettings.model_fields) | {"tasks"}
+    return {key: value for key, value in top.items() if key not in dropped}
+
+
+def _merged(old: Config, new: Config) -> Config:
+    """The run's config with the new tasks."""
+    values, added = yaml.safe_load(old.dump()), yaml.safe_load(new.dump())
+    return Config.parse({**values, "tasks": {**values["tasks"], **added["tasks"]}}, require_files=False)
+
+
+def _train(opened: runs.Run, given: Config, work: Path, progress: Progress) -> Finished:
+    """The new tasks in a run of their own beside the run, on its base, with its adapters."""
+    names = list(opened.bank.adapters)
+    top = yaml.safe_load(given.dump())
+    top |= {"output_dir": str(work), "loras": {name: str(place) for name, place in opened.folder.adapters().items()}}
+    if opened.folder.base.is_dir():
+        top["base_model"] = str(opened.folder.base.resolve())
+    old = opened.config
+    if old.schedule == "sequential" and old.composition == "stacked":
+        lives = {task.name for task in old.tasks.values() if task.full}
+        top |= {"schedule": "custom", "stages": _stages(given, [name for name in names if name not in lives])}
+        top["evaluate_stages"] = False
+    finished = run(Config.parse(top), overwrite=True, progress=progress)
+    if finished.interrupted:
+        raise KeyboardInterrupt
+    return finished
+
+
+def _stages(given: Config, there: Sequence[str]) -> list[dict[str, Any]]:
+    """Each new task alone, with everything before it active."""
+    found, active_ = [], list(there)
+    for name, task in given.tasks.items():
+        active_ = [*active_, name]
+        own = task.training.model_dump(include={"num_epochs", "steps", "learning_rate"}, exclude_none=True)
+        found.append({"name": f"solo {name}", "train": [name], "rows": {name: {"active": active_}}, **own})
+    return found
+
+
+def _measure(opened: runs.Run, config: Config, progress: Progress) -> list[CaseSet]:
+    """Every task of a config with what a run's measuring takes."""
+    wanted = runs.Run(opened.folder, config, opened.bank).wanted({})
+    items = runs.measure_items(runs.load_tasks(config), wanted)
+    sets = runs.measure(opened.bank, items, config, progress, loss=opened.staged)
+    return runs.as_full(sets) if opened.folder.base.is_dir() else sets
+
+
+def _fill(
+    place: Path, old: RunFolder, finished: Finished, whole: Config, sets: Sequence[CaseSet], names: Sequence[str]
+) -> list[Result]:
+    """Everything that the run had, and what is new."""
+    shutil.copytree(old.path, place, dirs_exist_ok=True, copy_function=_link)
+    new, folder = finished.run.folder, RunFolder(place)
+    for name, source in new.adapters().items():
+        if name not in old.adapters():
+            shutil.copytree(source, folder.adapter(name))
+    for part in ("plan.json", "metrics.jsonl"):
+        (place / "added" / "+".join(names)).mkdir(parents=True, exist_ok=True)
+        shutil.copy(new.path / part, place / "added" / "+".join(names) / part)
+    folder.write(folder.config.name, whole.dump())
+    return [one for one in evaluate.save(place, list(sets), seed=whole.seed) if one.task in names]
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file that is only ever replaced; what grows is copied."""
+    if source.endswith(".jsonl"):
+        shutil.copy2(source, target)
+        return
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without such
+        shutil.copy2(source, target)
+
+
+def _changes(before: Sequence[CaseSet], after: Sequence[CaseSet], old: Config, whole: Config) -> list[Change]:
+    """Each old task under what it is answered with: its own adapter, or all together where they are stacked."""
+    kept, now = _answering(before, old), _answering(after, whole)
+    found = []
+    for place, first in kept.items():
+        second = now[place]
+        results = zip(summarise([first], seed=old.seed), summarise([second], seed=old.seed), strict=True)
+        for measure, (one, other) in zip(first.measures, results, strict=True):
+            rows = measure.rows(second.cases), measure.rows(first.cases)
+            told = compare(*rows, measure.statistic, higher_is_better=measure.higher_is_better, bounds=measure.bounds)
+            found.append(Change(one, other, told))
+    return found
+
+
+def _answering(sets: Sequence[CaseSet], config: Config) -> Mapping[tuple[str, str], CaseSet]:
+    """Of each task's split the set of the last composition: the one with most that is active."""
+    return {(one.task, one.split): one for one in sets if one.composition}
