@@ -58,10 +58,16 @@ class Run:
     ) -> list[Result]:
         """Measure tasks with the base and their own adapters, or with the base and those given; kept in the run."""
         given = {name: self.composition(name) for name in adapters or ()}
-        sets = measure(self.bank, measure_items(self.tasks(names), self.wanted(given)), self.config, progress)
+        items = measure_items(self.tasks(names), self.wanted(given))
+        sets = measure(self.bank, items, self.config, progress, loss=self.staged)
         if self.folder.base.is_dir():
             sets = self._before(sets) + as_full(sets)
         return evaluate.save(self.folder.path, sets, seed=self.config.seed)
+
+    @property
+    def staged(self) -> bool:
+        """Whether its stages were measured."""
+        return any(one.stage is not None for one in evaluate.read_results(self.folder.path / "results.json"))
 
     def wanted(self, given: Mapping[str, Composition]) -> Callable[[Task], dict[str, Composition]]:
         """What to measure a task with: the base, and what is given or else its own adapters."""
@@ -220,9 +226,11 @@ def load_tasks(config: Config, names: Sequence[str] | None = None) -> list[Task]
         return [tasks.load(name, config.task(name).task, config.folder) for name in names or config.tasks]
 
 
-def measure(bank: Bank, items: Sequence[Item], config: Config, progress: Progress = SILENT) -> list[CaseSet]:
+def measure(
+    bank: Bank, items: Sequence[Item], config: Config, progress: Progress = SILENT, *, loss: bool = False
+) -> list[CaseSet]:
     """The judged cases of every item, and what its composition does to the base beyond its task."""
-    sets = evaluate.evaluate(bank, items, progress=progress)
+    sets = evaluate.evaluate(bank, items, loss=loss, progress=progress)
     tasks = {item.task.name: item.task for item in items}
     return evaluate.measure_drift(bank, sets, tasks.values(), read_texts(config), progress=progress)
 

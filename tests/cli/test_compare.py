@@ -137,3 +137,13 @@ def test_the_matrix_is_printed(capsys, tmp_path):
     save(tmp_path / "none", [case_set("a", share(3))])
     matrix.show_matrix(tmp_path / "none", paper())
     assert capsys.readouterr().out == ""
+
+
+def test_a_metric_whose_cases_were_measured_again_without_it_is_left_out(tenfold, tmp_path):
+    for name in ("one", "two"):
+        save(tmp_path / name, [case_set("a", share(50, 100), losses=[1.0] * 100)])
+    save(tmp_path / "two", [case_set("a", share(50, 100))])
+    code, out, _ = tenfold("compare", tmp_path / "one", tmp_path / "two")
+    assert code == 0
+    assert "exact_match" in out
+    assert "loss" not in out

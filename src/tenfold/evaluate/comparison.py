@@ -10,7 +10,7 @@ from tenfold.errors import RunError, nearest
 from tenfold.evaluate.cases import Case
 from tenfold.evaluate.evaluation import BASE_LABEL
 from tenfold.evaluate.matrix import OWN
-from tenfold.evaluate.metrics import KL, Measure, find_measure
+from tenfold.evaluate.metrics import KL, Measure, Need, find_measure
 from tenfold.evaluate.pairs import find_cases, require_same
 from tenfold.evaluate.results import Result, read_results
 from tenfold.evaluate.transfer import seed_folders
@@ -76,7 +76,8 @@ def _pair(theirs: Side, ours: Side, tasks: Sequence[str] | None) -> list[Finding
     for a, b in _places(theirs, ours, before, after):
         if tasks is None or a[0] in tasks:
             metrics = [metric for metric in after[b] if metric in before[a]]
-            found += [_finding((theirs, ours), (a, b), (before[a][m], after[b][m]), folders) for m in metrics]
+            every = [_finding((theirs, ours), (a, b), (before[a][m], after[b][m]), folders) for m in metrics]
+            found += [one for one in every if one]
     if not found:
         raise RunError(
             f"{theirs} and {ours} have nothing in common: {_shown(before)} and {_shown(after)}; see --adapter"
@@ -144,9 +145,12 @@ def _finding(
     places: tuple[Place, Place],
     results: tuple[Result, Result],
     folders: Sequence[tuple[pathlib.Path, pathlib.Path]],
-) -> Finding:
+) -> Finding | None:
+    """One metric on both sides; None where what it is made of is no longer in the cases."""
     (task, split, _), measure = places[0], find_measure(results[0].metric)
     pairs = [_cases(sides, both, results) for both in folders]
+    if not all(_whole(measure, cases) for pair in pairs for cases in pair):
+        return None
     for pair, both in zip(pairs[1:], folders[1:], strict=True):
         require_same(pairs[0][0], pair[0], (str(folders[0][0]), str(both[0])), f"{task} ({split})")
     rows = [_rows(measure, *pair) for pair in pairs]
@@ -174,6 +178,13 @@ def _kept(folder: pathlib.Path, one: Result) -> list[Case]:
     if not cases:
         raise RunError(f"{folder}: the cases of {one.task} ({one.split}) with {one.adapter} are not there")
     return cases
+
+
+def _whole(measure: Measure, cases: Sequence[Case]) -> bool:
+    """Whether the cases still have what the measure looks at: measured again without it, they have not."""
+    if measure is KL:
+        return any(case.kl is not None for case in cases)
+    return measure.need is not Need.LOSS or all(case.nats is not None for case in cases)
 
 
 def _rows(measure: Measure, theirs: Sequence[Case], ours: Sequence[Case]) -> tuple[Floats, Floats]:

@@ -134,7 +134,7 @@ def _measure(opened: runs.Run, config: Config, progress: Progress) -> list[CaseS
     """Every task of a config with what a run's measuring takes."""
     wanted = runs.Run(opened.folder, config, opened.bank).wanted({})
     items = runs.measure_items(runs.load_tasks(config), wanted)
-    sets = runs.measure(opened.bank, items, config, progress)
+    sets = runs.measure(opened.bank, items, config, progress, loss=opened.staged)
     return runs.as_full(sets) if opened.folder.base.is_dir() else sets
 
 
