@@ -110,6 +110,7 @@ def test_while_it_drains_it_is_not_ready(run):
 def test_an_address_in_use_is_one_line(server, run, capsys, monkeypatch):
     port = server.address.rsplit(":", 1)[1].strip("/")
     monkeypatch.setattr("sys.argv", ["tenfold", "serve", str(run), "--port", port])
+    monkeypatch.setattr("tenfold.serve.http.run.log_to_stdout", lambda: None)
     with pytest.raises(SystemExit) as left:
         cli.main()
     assert left.value.code == 2

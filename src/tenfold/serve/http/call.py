@@ -9,28 +9,24 @@ from urllib.parse import quote
 
 from fastapi import Request
 
-from tenfold.errors import AdapterError, DataError, TenfoldError
+from tenfold.errors import TenfoldError
 from tenfold.evaluate import BASE_LABEL
 from tenfold.generate.event import Event
-from tenfold.serve.asking import Wanted
 from tenfold.serve.bridge import FAILED, Ticket
-from tenfold.serve.choosing import Choice
-from tenfold.serve.http import guard, shapes
+from tenfold.serve.http import guard, order
 from tenfold.serve.http.access import note
-from tenfold.serve.http.problems import Problem, problem_of, unknown_model
-from tenfold.serve.http.schemas import ChatBody, CompletionBody
+from tenfold.serve.http.order import Body
+from tenfold.serve.http.problems import Problem, problem_of
 from tenfold.serve.http.shapes import Shape
 from tenfold.serve.http.state import State
 from tenfold.serve.job import Job
 from tenfold.serve.keys import Key
-from tenfold.serve.service import some_seed
-from tenfold.serve.skills import AUTO, Skill, names
 
 
 class Call:
     """What belongs to one request. ``begin`` it, and ``close`` it with the status that it ended with."""
 
-    def __init__(self, request: Request, key: Key | None, body: ChatBody | CompletionBody, shape: Shape) -> None:
+    def __init__(self, request: Request, key: Key | None, body: Body, shape: Shape) -> None:
         self.request, self.key, self.body, self.shape = request, key, body, shape
         self.state = State.of(request)
         self.service = self.state.service
@@ -45,7 +41,7 @@ class Call:
         self._enter()
         try:
             async with asyncio.timeout_at(self.deadline):
-                self.job = await self._start()
+                self.job = await order.start(self.service, self.body, self.key)
         except TimeoutError:
             self.close(504)
             raise self._late() from None
@@ -66,64 +62,6 @@ class Call:
         except Problem as problem:
             self.state.metrics.refused(problem.status_code)
             raise
-
-    async def _start(self) -> Job:
-        skill, choice = await self._skill()
-        prompts = shapes.prompts(self.body, skill)
-        texts = [one for one in prompts if not isinstance(one, list)]
-        tokens = await self.service.encode(texts) if texts else [one for one in prompts if isinstance(one, list)]
-        self._check(tokens)
-        body = self.body
-        seed = some_seed()
-        wanted = Wanted(
-            [body.sampling(seed, number) for number in range(body.n)],
-            body.most,
-            body.stops,
-            body.told,
-            body.json_wanted,
-        )
-        try:
-            return await self.service.start(skill, choice, tokens, wanted, self.key.name if self.key else "")
-        except AdapterError as error:  # it was unloaded meanwhile, or its files cannot be read any more
-            there = skill.mixed or skill.name in {BASE_LABEL, *(one.name for one in self.service.skills.all())}
-            raise Problem(503, str(error), code="adapter_unavailable") if there else unknown_model(skill.name) from None
-
-    async def _skill(self) -> tuple[Skill, Choice | None]:
-        """Whom the request means. Raises Problem 404 for what is not there or not for this key."""
-        model = self.body.model
-        try:
-            if model == AUTO:
-                skill, choice = await self.service.choose(shapes.asked(self.body), self._may)
-            else:
-                skill, choice = self.service.find(model), None
-        except AdapterError as error:
-            if model == AUTO:
-                raise Problem(404, str(error), param="model", code="model_not_found") from None
-            raise unknown_model(model) from None
-        if not self._may(names(skill.name)):
-            raise unknown_model(model)
-        return skill, choice
-
-    def _may(self, wanted: list[str]) -> bool:
-        return self.key is None or self.key.may(wanted)
-
-    def _check(self, prompts: list[list[int]]) -> None:
-        limits, room = self.service.limits, self.service.room
-        vocabulary = self.service.base.model.config.get_text_config().vocab_size
-        if len(prompts) * self.body.n > limits.answers:
-            raise Problem(
-                400, f"{len(prompts)} prompts times n {self.body.n}: at most {limits.answers} answers", param="n"
-            )
-        if (self.body.most or 0) > limits.new_tokens:
-            raise Problem(
-                400, f"max_tokens: at most {limits.new_tokens}", param="max_tokens", code="max_tokens_too_large"
-            )
-        for tokens in prompts:
-            if len(tokens) > room:
-                message = f"the prompt has {len(tokens)} tokens; at most {room}"
-                raise Problem(400, message, param="messages", code="context_length_exceeded")
-            if any(not 0 <= token < vocabulary for token in tokens):
-                raise DataError(f"prompt: tokens are numbers from 0 to {vocabulary - 1}")
 
     async def events(self) -> AsyncIterator[tuple[Ticket, Event]]:
         """What comes. Raises Problem for what ended with an error, or too late."""

@@ -194,7 +194,7 @@ const percent = (share) => `${Math.round(share * 100)}%`;
 const drawChoice = (pane, choice) => {
   const name = make("b", { textContent: choice.adapter ?? "the base" });
   const words = choice.adapter ? [`The router chose `, name, `, ${percent(choice.probability)} sure.`]
-    : [`No adapter fits well enough, so `, name, ` answers. ${choice.reason ?? ""}`];
+    : [`No adapter fits well enough, so `, name, ` answers: ${choice.reason ?? "the router is not sure"}`];
   pane.part(".verdict").replaceChildren(...words);
   const shares = Object.entries(choice.probabilities).sort((a, b) => b[1] - a[1]).slice(0, 8);
   pane.part(".bars").replaceChildren(...shares.map(([one, share]) => barOf(one, share, one === choice.adapter)));
