@@ -5,7 +5,7 @@ import json
 import lanes
 import pytest
 import torch
-from conftest import DOWN
+from lanes import DOWN
 from peft import PeftModel
 from test_resume import killed, metrics, results
 from transformers import AutoModelForCausalLM
