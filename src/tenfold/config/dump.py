@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from tenfold.config import files
 from tenfold.config.document import PREFIX, SCALARS
+from tenfold.config.keys import SHARED
 from tenfold.config.resolved import Resolved
 
 ODD = set("\x85\u2028\u2029\ufeff")  # line breaks to YAML, and so only safe where they are escaped
@@ -32,6 +33,7 @@ def to_yaml(resolved: Resolved, given: dict[str, Any], folder: Path) -> str:
     run = _plain(resolved.run) | {"output_dir": str(resolved.run.output_dir.resolve())}
     for part in (resolved.training, *resolved.adapters.values()):
         run |= _plain(part)
+    run |= {key: given[key] for key in SHARED if given.get(key) is not None}  # for tasks that come later
     tasks = {name: _task(resolved, name, given["tasks"][name] or {}, folder) for name in resolved.tasks}
     return yaml.dump({**run, "tasks": tasks}, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110)
 

@@ -1,7 +1,7 @@
 """The files that a config names, relative to the folder that it lies in."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,12 @@ def absolute_loras(values: dict[str, Any], folder: Path) -> None:
         }
 
 
-def missing_loras(loras: Mapping[str, str], tasks: Collection[str]) -> Iterator[Problem]:
-    """The folders of ``loras`` that are not there; those of tasks are looked for as ``adapter_path``."""
+def missing_loras(loras: Mapping[str, str], owned: Mapping[str, Iterable[str]]) -> Iterator[Problem]:
+    """The folders of ``loras`` that are not there. owned: for a name that is a task's, those of its adapters."""
     for name, path in loras.items():
-        if name not in tasks and not Path(path).is_dir():
-            yield Problem(("loras", name), _absent("folder", path, Path()))
+        for place in owned.get(name, [path]):
+            if not Path(place).is_dir():
+                yield Problem(("loras", name), _absent("folder", place, Path()))
 
 
 def _absent(what: str, given: str, folder: Path) -> str:

@@ -26,7 +26,9 @@ def founding(values: Mapping[str, Any]) -> str | None:
     tasks = values.get("tasks")
     if not values.get("finetune_first") or values.get("schedule") != "sequential" or not isinstance(tasks, dict):
         return None
-    return next((name for name, own in tasks.items() if not isinstance(own, dict) or own.get("train", True)), None)
+    return next(
+        (name for name, own in tasks.items() if not isinstance(own, dict) or own.get("train") is not False), None
+    )
 
 
 def problems(run: RunSettings, tasks: Tasks, values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -43,8 +45,8 @@ def problems(run: RunSettings, tasks: Tasks, values: Mapping[str, Any]) -> Itera
         )
     if run.schedule == "custom":
         yield from custom.problems(run, tasks)
-    if run.seeds and (other := [seed for seed in (run.seed,) if seed]):
-        yield Problem(("seed",), f"{other[0]} given beside seeds; put it among them")
+    if run.seeds and run.seed:
+        yield Problem(("seed",), f"{run.seed} given beside seeds; put it among them")
 
 
 def _strange(run: RunSettings) -> Iterator[Problem]:

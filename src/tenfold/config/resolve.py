@@ -26,8 +26,10 @@ def resolve(document: Document, folder: Path, require_files: bool) -> Resolved:
     if require_files and resolved:
         work.problems += files.missing_text(resolved.run.general_text)
         for name, task in resolved.tasks.items():
-            work.problems += files.missing(name, task.task, task.adapter_paths.values(), folder)
-        work.problems += files.missing_loras(resolved.run.loras, resolved.tasks)
+            given = task.adapter_paths.values() if task.task.adapter_path else ()
+            work.problems += files.missing(name, task.task, given, folder)
+        owned = {task.label: list(task.adapter_paths.values()) for task in resolved.tasks.values() if task.source}
+        work.problems += files.missing_loras(resolved.run.loras, owned)
     check(work.problems, document)
     assert resolved, "nothing resolved, yet no problem found"
     return resolved

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tenfold import evaluate, runs, store
 from tenfold.config import Config, document, keys
 from tenfold.config.schedule import ScheduleSettings
@@ -58,7 +56,7 @@ def add(path: str | Path, task_file: str | Path, *, progress: Progress = SILENT)
     with store.atomic.folder(opened.folder.path) as place:
         results = _fill(place, opened.folder, finished, whole, sets, list(given.tasks))
     shutil.rmtree(work, ignore_errors=True)
-    return Added(after, results, _changes(before, sets, opened.config, whole))
+    return Added(after, results, _changes(before, sets, whole.seed))
 
 
 def _read(path: Path, old: Config) -> Config:
@@ -93,7 +91,7 @@ def _require_room(old: Config) -> None:
 
 def _top(old: Config, tasks: Any) -> dict[str, Any]:
     """What the run says for all tasks, but for the order of its stages and settings of kinds that are not new."""
-    top = yaml.safe_load(old.dump())
+    top = _values(old)
     own = [one or {} for one in tasks.values()] if isinstance(tasks, dict) else []
     asked = [one.get("adapter") or old.adapter for one in own if isinstance(one, dict)]
     kinds = {kind for one in asked if isinstance(one, str) for kind in keys.split(one)}
@@ -103,38 +101,33 @@ def _top(old: Config, tasks: Any) -> dict[str, Any]:
     return {key: value for key, value in top.items() if key not in dropped}
 
 
+def _values(config: Config) -> dict[str, Any]:
+    """A config's settings, paths absolute."""
+    return document.read(config.dump(), str(config.output_dir)).values
+
+
 def _merged(old: Config, new: Config) -> Config:
     """The run's config with the new tasks."""
-    values, added = yaml.safe_load(old.dump()), yaml.safe_load(new.dump())
+    values, added = _values(old), _values(new)
     return Config.parse({**values, "tasks": {**values["tasks"], **added["tasks"]}}, require_files=False)
 
 
 def _train(opened: runs.Run, given: Config, work: Path, progress: Progress) -> Finished:
     """The new tasks in a run of their own beside the run, on its base, with its adapters."""
-    names = list(opened.bank.adapters)
-    top = yaml.safe_load(given.dump())
-    top |= {"output_dir": str(work), "loras": {name: str(place) for name, place in opened.folder.adapters().items()}}
+    old, places = opened.config, opened.folder.adapters()
+    lives = {task.name for task in old.tasks.values() if task.full}
+    top = _values(given)
+    top |= {"output_dir": str(work), "loras": {name: str(at) for name, at in places.items() if name not in lives}}
     if opened.folder.base.is_dir():
         top["base_model"] = str(opened.folder.base.resolve())
-    old = opened.config
     if old.schedule == "sequential" and old.composition == "stacked":
-        lives = {task.name for task in old.tasks.values() if task.full}
-        top |= {"schedule": "custom", "stages": _stages(given, [name for name in names if name not in lives])}
-        top["evaluate_stages"] = False
+        top |= {"schedule": "sequential", "train_ratio": 0.0, "evaluate_stages": False}
     finished = run(Config.parse(top), overwrite=True, progress=progress)
     if finished.interrupted:
         raise KeyboardInterrupt
+    for name in lives & places.keys():  # heads of tasks in the base, which nothing new trains with
+        store.load(finished.run.bank, places[name], name)
     return finished
-
-
-def _stages(given: Config, there: Sequence[str]) -> list[dict[str, Any]]:
-    """Each new task alone, with everything before it active."""
-    found, active_ = [], list(there)
-    for name, task in given.tasks.items():
-        active_ = [*active_, name]
-        own = task.training.model_dump(include={"num_epochs", "steps", "learning_rate"}, exclude_none=True)
-        found.append({"name": f"solo {name}", "train": [name], "rows": {name: {"active": active_}}, **own})
-    return found
 
 
 def _measure(opened: runs.Run, config: Config, progress: Progress) -> list[CaseSet]:
@@ -172,20 +165,22 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _changes(before: Sequence[CaseSet], after: Sequence[CaseSet], old: Config, whole: Config) -> list[Change]:
+def _changes(before: Sequence[CaseSet], after: Sequence[CaseSet], seed: int) -> list[Change]:
     """Each old task under what it is answered with: its own adapter, or all together where they are stacked."""
-    kept, now = _answering(before, old), _answering(after, whole)
+    kept, now = _answering(before), _answering(after)
     found = []
     for place, first in kept.items():
         second = now[place]
-        results = zip(summarise([first], seed=old.seed), summarise([second], seed=old.seed), strict=True)
-        for measure, (one, other) in zip(first.measures, results, strict=True):
-            rows = measure.rows(second.cases), measure.rows(first.cases)
-            told = compare(*rows, measure.statistic, higher_is_better=measure.higher_is_better, bounds=measure.bounds)
-            found.append(Change(one, other, told))
+        ours = {one.metric: one for one in summarise([second], seed=seed)}
+        for measure, one in zip(first.measures, summarise([first], seed=seed), strict=True):
+            if measure.name in ours:
+                rows = measure.rows(second.cases), measure.rows(first.cases)
+                better, bounds = measure.higher_is_better, measure.bounds
+                told = compare(*rows, measure.statistic, higher_is_better=better, bounds=bounds)
+                found.append(Change(one, ours[measure.name], told))
     return found
 
 
-def _answering(sets: Sequence[CaseSet], config: Config) -> Mapping[tuple[str, str], CaseSet]:
+def _answering(sets: Sequence[CaseSet]) -> Mapping[tuple[str, str], CaseSet]:
     """Of each task's split the set of the last composition: the one with most that is active."""
     return {(one.task, one.split): one for one in sets if one.composition}

@@ -7,7 +7,8 @@ from tenfold.adapters import Bank
 from tenfold.base import Base
 from tenfold.base.layout import Row
 from tenfold.config import Config
-from tenfold.errors import AdapterError, ConfigError, DataError
+from tenfold.errors import AdapterError, ConfigError, DataError, RunError
+from tenfold.training.checkpoints import Checkpoint
 from tenfold.training.plan import Feed, Stage
 
 
@@ -39,3 +40,9 @@ def require_prompts(config: Config, base: Base) -> None:
         raise ConfigError(
             f"distillation: {config.distillation:g} given, but {base.name} says nothing about prompts; causal models do"
         )
+
+
+def require_base(found: Checkpoint | None, stages: Sequence[Stage], base: Base) -> None:
+    """The run's own base is the one that a checkpoint of adapters on it was made on. Raises RunError."""
+    if found and found.base and not stages[found.stage].trains_base and found.base != base.fingerprint:
+        raise RunError(f"{found.path}: cannot go on: {base.name} is not the base that it was trained on")

@@ -100,6 +100,7 @@ def run_one(
         checks.require_rows(stages, rows)
         checks.require_heads(config, stages, bank)
         checks.require_prompts(config, bank.base)
+        checks.require_base(found, stages, bank.base)
         runs.read_texts(config)  # said now if they can't be had
         for task in loaded.tasks:
             for split in task.eval_sets:
