@@ -13,6 +13,9 @@ from tenfold.config.settings import TrainingSettings
 from tenfold.training import loop, plan
 from tenfold.training.plan import Feed, Lane, Stage
 
+DOWN = {"path": "upper.jsonl", "eval_path": "held.jsonl", "prompt": "{answer} = ", "response": "{text}",
+        "max_new_tokens": 4, "metrics": ["loss"]}  # fmt: skip
+
 
 def ragged(count, *, seed=0, prefix=0, low=3, high=20, everything=False):
     """Rows of many lengths that begin alike; the last third of each counts, or all of it."""

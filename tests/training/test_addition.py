@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from conftest import DOWN
+from lanes import DOWN
 from test_resume import results, weights
 from typer.testing import CliRunner
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from conftest import DOWN
+from lanes import DOWN
 from test_resume import LOG, child, metrics, results
 
 from tenfold import training

@@ -5,7 +5,7 @@ from dataclasses import replace
 import lanes
 import pytest
 import torch
-from conftest import DOWN
+from lanes import DOWN
 from peer import fill, tiny_base
 from test_resume import metrics
 

@@ -1,7 +1,7 @@
 """Every schedule is a pure function from a config to stages, which say all that will happen."""
 
 import pytest
-from conftest import DOWN
+from lanes import DOWN
 
 from tenfold import plugins
 from tenfold.config.schedule import ScheduleSettings

@@ -171,11 +171,13 @@ def _changes(before: Sequence[CaseSet], after: Sequence[CaseSet], seed: int) -> 
     found = []
     for place, first in kept.items():
         second = now[place]
-        shown = zip(summarise([first], seed=seed), summarise([second], seed=seed), strict=True)
-        for measure, (one, other) in zip(first.measures, shown, strict=True):
-            rows = measure.rows(second.cases), measure.rows(first.cases)
-            told = compare(*rows, measure.statistic, higher_is_better=measure.higher_is_better, bounds=measure.bounds)
-            found.append(Change(one, other, told))
+        ours = {one.metric: one for one in summarise([second], seed=seed)}
+        for measure, one in zip(first.measures, summarise([first], seed=seed), strict=True):
+            if measure.name in ours:
+                rows = measure.rows(second.cases), measure.rows(first.cases)
+                better, bounds = measure.higher_is_better, measure.bounds
+                told = compare(*rows, measure.statistic, higher_is_better=better, bounds=bounds)
+                found.append(Change(one, ours[measure.name], told))
     return found
 
 
