@@ -3,11 +3,11 @@
     python benchmarks/serving.py --data DIR [--only SECTION ...] [--rounds 2] [--vllm PYTHON] [--smoke]
 
 DIR has mnli/train.jsonl; its rows are the prompts. SmolLM2 in fp32; adapters are LoRA of rank 8 on all linear layers.
-Sections: roof (the matrix products of a decoding step alone), throughput (64 requests of 64 new tokens under the base,
-and 1, 8, 64 and 1,000 adapters), peers (transformers' base, PEFT's mixed batch, and vLLM where PYTHON has it), load
-(requests that arrive at rising rates), prefix (time to the first token of a 1,000-token prompt, cold and warm),
-replacement (an adapter replaced over and over while requests use it). Sections that are left out keep what the
-results file has from an earlier run on the same machine.
+Sections: roof (the matrix products of a decoding step alone), throughput (64 requests of 64 new tokens under the base
+and 1, 8 and 64 adapters), loaded (64 out of 1,000 adapters, which take 10 GB), peers (transformers' base, PEFT's mixed
+batch, and vLLM where PYTHON has it), load (requests that arrive at rising rates), prefix (time to the first token of a
+1,000-token prompt, cold and warm), replacement (an adapter replaced over and over while requests use it). Sections that
+are left out keep what the results file has from an earlier run on the same machine.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import throughput
 SECTIONS: dict[str, Callable[[serving_cases.World], Any]] = {
     "roof": throughput.roof,
     "throughput": throughput.adapters,
+    "loaded": throughput.loaded,
     "peers": peers.measure,
     "load": load.rising,
     "prefix": load.prefix,

@@ -43,25 +43,29 @@ def _products(weights: list[torch.Tensor], rows: int) -> float:
 
 def adapters(world: World) -> list[dict[str, Any]]:
     """All requests at once, under the base and under adapters in turns. The rounds go by turns too."""
-    counts = [0, 1, FEW, 64, world.options.loaded]
-    for count in counts:
-        world.need(min(count, 64))
-    found: dict[str, list[tuple[float, float]]] = {}
-    run(world, world.compositions(0), 2)
-    for _ in range(world.options.rounds):
-        for count in counts[:-1]:
-            found.setdefault(str(count), []).append(run(world, world.compositions(count), world.options.new))
-        uneven = [world.compositions(FEW)[i * i % len(world.prompts)] for i in range(len(world.prompts))]
-        found.setdefault(f"{FEW}, uneven rows", []).append(run(world, uneven, world.options.new))
-    many = counts[-1]
+    world.need(64)
+    rows = len(world.prompts)
+    ways = {str(count): world.compositions(count) for count in (0, 1, FEW, 64)}
+    ways[f"{FEW}, uneven rows"] = [world.compositions(FEW)[i * i % rows] for i in range(rows)]
+    return _measure(world, ways)
+
+
+def loaded(world: World) -> list[dict[str, Any]]:
+    """The same with many more in the bank than in the batch."""
+    many = world.options.loaded
     world.need(many)
-    loaded = f"64 of {many} loaded"
+    return _measure(
+        world, {f"0 of {many} loaded": world.compositions(0), f"64 of {many} loaded": world.compositions(many)}
+    )
+
+
+def _measure(world: World, ways: dict[str, list[Composition]]) -> list[dict[str, Any]]:
+    run(world, world.compositions(0), 2)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(world.options.rounds):
-        found.setdefault("0 in use, " + f"{many} loaded", []).append(
-            run(world, world.compositions(0), world.options.new)
-        )
-        found.setdefault(loaded, []).append(run(world, world.compositions(many), world.options.new))
-    base = statistics.median(total for total, _ in found["0"])
+        for name, compositions in ways.items():
+            found[name].append(run(world, compositions, world.options.new))
+    base = statistics.median(total for total, _ in next(iter(found.values())))
     return [_line(world, name, times, base) for name, times in found.items()]
 
 

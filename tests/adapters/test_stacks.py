@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from peer import fill, tiny_base
+from peer import fill, some_ids, tiny_base
 
 from tenfold.adapters import Bank, Frame, Segment, compose
 from tenfold.adapters.dora import Config as Dora
@@ -91,3 +91,20 @@ def test_a_new_adapter_under_an_old_name_is_seen():
         found = torch.empty_like(mlp(bank, ids))
         found[order] = mlp(bank, ids[order])
     assert torch.allclose(found, run(bank, [compose("a"), compose("b")], ids)[1], atol=1e-5)
+
+
+def test_layers_that_are_given_the_same_share_their_first_product():
+    bank = lora_bank()
+    stacks, there, ids = Stacks(bank), [compose("a"), compose("b"), compose("b")], some_ids()[:1, :3]
+    with torch.inference_mode():
+        for _ in range(2):
+            order, frame = stacks.arrange(there)
+            with bank.use(frame):
+                found = bank.base.model(ids[:, order]).logits
+        stack = stacks.arrange(there)[1].stacked.stacks[0]
+        sizes = sorted(len(family) for family in stack.families if ".0." in family[0])
+        assert sizes == [1, 1, 2, 3]
+        own = Frame([Segment(i, i + 1, there[row]) for i, row in enumerate(order)])
+        with bank.use(own):
+            truth = bank.base.model(ids[:, order]).logits
+    assert torch.allclose(found, truth, atol=1e-4)

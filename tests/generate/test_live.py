@@ -9,7 +9,8 @@ from tiny import tiny_model
 from tokens import byte_tokenizer
 from worlds import COMPOSITIONS, alone, prompts, same, tiny_bank
 
-from tenfold.adapters import Bank, compose
+from tenfold.adapters import Bank, Frame, Segment, compose
+from tenfold.adapters.dora import Config as Dora
 from tenfold.adapters.lora import Config
 from tenfold.base.model import Base
 from tenfold.errors import AdapterError, ConfigError, DataError, QueueError
@@ -131,8 +132,6 @@ def test_logprobs_are_the_models():
     [told] = Engine(bank).generate([Request(prompt, compose("a"), 6, Sampling(0.9, seed=3), logprobs=4)])
     assert [one.token for one in told.logprobs] == told.tokens
     ids = torch.tensor([prompt + told.tokens])
-    from tenfold.adapters import Frame, Segment
-
     with torch.inference_mode(), bank.use(Frame([Segment(0, 1000, compose("a"))])):
         truth = bank.base.model(ids).logits[0].log_softmax(-1)[len(prompt) - 1 : -1]
     for one, values in zip(told.logprobs, truth, strict=True):
@@ -205,9 +204,10 @@ def test_what_fails_ends_alone_and_the_engine_goes_on(family):
                 assert answers[number].completion().tokens == truth[i].tokens
 
 
-def test_an_exception_in_a_pass_hits_the_adapter_that_raised_it(monkeypatch):
-    bank = tiny_bank("llama", ("a", "b"))
-    bank.add("bad", "dora", _dora(), seed=0)
+@pytest.mark.parametrize("family", ["llama", "bloom"])
+def test_an_exception_in_a_pass_hits_the_adapter_that_raised_it(family, monkeypatch):
+    bank = tiny_bank(family, ("a", "b"))
+    bank.add("bad", "dora", Dora(), seed=0)
     part = next(iter(bank.get("bad").modules.values()))
     requests = [Request(p, compose(("a", "bad", "b")[i % 3]), 6) for i, p in enumerate(prompts(6))]
     live = Live(bank)
@@ -223,12 +223,6 @@ def test_an_exception_in_a_pass_hits_the_adapter_that_raised_it(monkeypatch):
             assert answers[number]._events[-1].error == "RuntimeError: out of order"
         else:
             assert agree(bank, requests[i], answers[number].completion())
-
-
-def _dora():
-    from tenfold.adapters.dora import Config as Dora
-
-    return Dora()
 
 
 def test_a_known_beginning_is_found_and_changes_nothing():

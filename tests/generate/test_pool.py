@@ -10,6 +10,7 @@ from peer import fill, tiny_base
 from safetensors.torch import load_file, save_file
 from worlds import alone, prompts, same
 
+from tenfold import store
 from tenfold.adapters import Bank, compose
 from tenfold.adapters.lora import Config
 from tenfold.errors import AdapterError, GenerationError
@@ -176,8 +177,6 @@ def test_replacing_beside_passes_fails_no_request_and_changes_no_token(folders):
     truth = Bank(tiny_base())
     by_generation = {}
     for name in [*NAMES, "a2"]:
-        from tenfold import store
-
         by_generation[store.adapter.digest(folders[name])] = store.load(truth, folders[name])
     for number, (prompt, _, _) in asked.items():
         expected, gaps = alone(truth, prompt, compose(by_generation[generations[number]]), 6)

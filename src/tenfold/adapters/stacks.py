@@ -26,12 +26,17 @@ class Stack:
     """Updates of one shape. Slots 0 to N - 1 hold those of the pass that was arranged last.
 
     size: how many slots there are. a[layer] (slots, R, D_in), b[layer] (slots, R, D_out) with scales and weights in it.
+    Layers that are given the same are a family, known once a pass has been through: joint[layer] (slots, R', D_in) is A
+    of its whole family, and part[layer] says which of those R' are its own.
     """
 
     def __init__(self, bank: Bank, shape: Shape) -> None:
         self.bank, self.shape = bank, shape
+        self.families: list[list[str]] | None = None
         self.a: dict[str, Tensor] = {}
         self.b: dict[str, Tensor] = {}
+        self.joint: dict[str, Tensor] = {}
+        self.part: dict[str, slice] = {}
         self.size = 0
         self._slots: dict[Key, int] = {}
 
@@ -50,15 +55,32 @@ class Stack:
                 self._write(slot, composition)
         return {key: self._slots[key] for key in wanted}
 
+    def learn(self, families: Sequence[Sequence[str]]) -> None:
+        """Which layers are given the same. What was in the slots is written again."""
+        own = {layer for layer, _ in self.shape}
+        found = [[layer for layer in family if layer in own] for family in families]
+        known = {layer for family in found for layer in family}
+        self.families = [family for family in found if family] + [[layer] for layer in own - known]
+        self._grow(self.size)
+
     def _grow(self, slots: int) -> None:
-        """More slots, all free: what was there is written again."""
+        """So many slots, all free: what was there is written again."""
         self.size = slots
         self._slots.clear()
-        for layer, rank in self.shape:
-            place = self.bank.linear[layer]
-            for stacked, width in ((self.a, place.d_in), (self.b, place.d_out)):
-                shape = (slots, rank, width)
-                stacked[layer] = torch.empty(shape, dtype=self.bank.base.dtype, device=self.bank.device_of(place))
+        ranks = dict(self.shape)
+        for family in self.families or [[layer] for layer in ranks]:
+            joint = self._empty(family[0], slots, sum(ranks[layer] for layer in family), wide=False)
+            at = 0
+            for layer in family:
+                self.joint[layer], self.part[layer] = joint, slice(at, at + ranks[layer])
+                self.a[layer] = joint[:, self.part[layer]]
+                self.b[layer] = self._empty(layer, slots, ranks[layer], wide=True)
+                at += ranks[layer]
+
+    def _empty(self, layer: str, slots: int, rank: int, *, wide: bool) -> Tensor:
+        place = self.bank.linear[layer]
+        shape = (slots, rank, place.d_out if wide else place.d_in)
+        return torch.empty(shape, dtype=self.bank.base.dtype, device=self.bank.device_of(place))
 
     def _write(self, slot: int, composition: Composition) -> None:
         for layer, _ in self.shape:
@@ -79,8 +101,8 @@ class Rows:
     """A stack's rows [start, stop) of a pass, sorted by slot.
 
     even: rows of each slot where all have as many. alone: (slot, start, stop) of those that get a product of their own.
-    index (N * m,), inverse (n,), places (n,): the others padded to m rows a slot (those alone too, with any row):
-    which row each is, where in the padding each row is, and which row it is.
+    index (N * m,), inverse (n,): the others padded to m rows a slot (those alone too, with any row): which row each is,
+    and where in the padding each row is. places (n,): which rows those are, None where that is all of them.
     """
 
     stack: Stack
@@ -102,39 +124,53 @@ class Stacked:
         for one in rows:
             for layer, _ in one.stack.shape:
                 self._uses.setdefault(layer, []).append(one)
+        self.families: list[list[str]] = []
         self._given: Tensor | None = None
         self._gathered: dict[int, Tensor] = {}
+        self._lows: dict[tuple[int, int], Tensor] = {}
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """That it uses."""
+        return list({id(rows.stack): rows.stack for uses in self._uses.values() for rows in uses}.values())
 
     def add(self, layer: str, given: Tensor, x: Tensor, y: Tensor) -> None:
         """Add a layer's updates to y (T, D_out) in place. x (T, D_in): what the layer was given, flat."""
-        if self._given is not given:  # layers that are given the same share what is gathered from it
-            self._given, self._gathered = given, {}
+        if self._given is not given:  # layers that are given the same share what is made of it
+            self._given, self._gathered, self._lows = given, {}, {}
+            self.families.append([])
+        self.families[-1].append(layer)
         for rows in self._uses.get(layer, ()):
-            a, b = rows.stack.a[layer], rows.stack.b[layer]
-            if rows.even:
-                _add_even(rows, a, b, x, y)
-            else:
-                self._add_uneven(rows, a, b, x, y)
+            for slot, start, stop in rows.alone:
+                y[start:stop].addmm_(x[start:stop] @ rows.stack.a[layer][slot].T, rows.stack.b[layer][slot])
+            if rows.even or rows.index is not None:
+                self._batched(rows, layer, x, y)
 
-    def _add_uneven(self, rows: Rows, a: Tensor, b: Tensor, x: Tensor, y: Tensor) -> None:
-        for slot, start, stop in rows.alone:
-            y[start:stop].addmm_(x[start:stop] @ a[slot].T, b[slot])
-        if rows.index is None or rows.inverse is None or rows.places is None:
+    def _batched(self, rows: Rows, layer: str, x: Tensor, y: Tensor) -> None:
+        joint = rows.stack.joint[layer]
+        if (rows.start, id(joint)) not in self._lows:
+            low = torch.bmm(self._given_to(rows, x), joint[: rows.slots].transpose(1, 2))
+            self._lows[rows.start, id(joint)] = low
+        low = self._lows[rows.start, id(joint)][:, :, rows.stack.part[layer]]
+        b = rows.stack.b[layer][: rows.slots]
+        if rows.even:
+            y[rows.start : rows.stop].view(rows.slots, rows.even, -1).baddbmm_(low, b)
             return
-        if rows.start not in self._gathered:
-            self._gathered[rows.start] = x.index_select(0, rows.index).view(rows.slots, -1, x.shape[-1])
-        low = torch.bmm(self._gathered[rows.start], a[: rows.slots].transpose(1, 2))
-        found = torch.bmm(low, b[: rows.slots]).flatten(0, 1).index_select(0, rows.inverse)
-        if rows.alone:
+        assert rows.inverse is not None, "padded rows with no way back"
+        found = torch.bmm(low, b).flatten(0, 1).index_select(0, rows.inverse)
+        if rows.places is not None:
             y.index_add_(0, rows.places, found)
         else:
             y[rows.start : rows.stop].add_(found)
 
-
-def _add_even(rows: Rows, a: Tensor, b: Tensor, x: Tensor, y: Tensor) -> None:
-    """Rows as they are, in place."""
-    own, out = (one[rows.start : rows.stop].view(rows.slots, rows.even or 0, -1) for one in (x, y))
-    out.baddbmm_(torch.bmm(own, a[: rows.slots].transpose(1, 2)), b[: rows.slots])
+    def _given_to(self, rows: Rows, x: Tensor) -> Tensor:
+        """x's rows of a stack as (N, m, D_in)."""
+        if rows.even:
+            return x[rows.start : rows.stop].view(rows.slots, rows.even, -1)
+        assert rows.index is not None, "rows that are not padded"
+        if rows.start not in self._gathered:
+            self._gathered[rows.start] = x.index_select(0, rows.index).view(rows.slots, -1, x.shape[-1])
+        return self._gathered[rows.start]
 
 
 class Stacks:
@@ -145,13 +181,24 @@ class Stacks:
         self._stacks: dict[Shape, Stack] = {}
         self._last: tuple[list[Composition], list[Key]] | None = None
         self._arranged: tuple[list[int], Frame] = ([], Frame([]))
+        self._together: Stacked | None = None
 
     def arrange(self, compositions: Sequence[Composition]) -> tuple[list[int], Frame]:
         """Rows of one token each, by composition -> the order in which a pass takes them, and its frame."""
         now = list(compositions), [self._key(one) for one in compositions]
-        if now != self._last:
+        if self._learn() or now != self._last:
             self._last, self._arranged = now, self._arrange(*now)
         return self._arranged
+
+    def _learn(self) -> bool:
+        """Tell new stacks which layers are given the same, as the last pass has found -> whether any was new."""
+        last = self._together
+        new = [stack for stack in last.stacks if stack.families is None] if last and last.families else []
+        for stack in new:
+            stack.learn(last.families if last else [])
+        if last:
+            last.families.clear()
+        return bool(new)
 
     def _arrange(self, compositions: list[Composition], keys: list[Key]) -> tuple[list[int], Frame]:
         members: dict[Shape, list[int]] = {}
@@ -169,7 +216,8 @@ class Stacks:
             rows.append(_layout(self._stacks[shape], counts, len(order), self.bank.base.device))
             order += numbers
         lengths = [(BASE, 1)] * len(order) + [(compositions[i], 1) for i in plain]
-        return order + plain, Frame(frame_of(lengths).segments, stacked=Stacked(rows) if rows else None)
+        self._together = Stacked(rows) if rows else None
+        return order + plain, Frame(frame_of(lengths).segments, stacked=self._together)
 
     def _key(self, composition: Composition) -> Key:
         return tuple((self.bank.get(name).generation, weight) for name, weight in composition)
@@ -202,7 +250,8 @@ def _layout(stack: Stack, counts: Sequence[int], start: int, device: torch.devic
     padded = [(i, j) for i, n in enumerate(counts) if n <= most for j in range(n)]
     index = [starts[i] + min(j, counts[i] - 1) for i in range(slots) for j in range(most)]
     tensors = (index, [i * most + j for i, j in padded], [starts[i] + j for i, j in padded])
-    return Rows(stack, start, stop, slots, None, alone, *(torch.tensor(one, device=device) for one in tensors))
+    found, inverse, places = (torch.tensor(one, device=device) for one in tensors)
+    return Rows(stack, start, stop, slots, None, alone, found, inverse, places if alone else None)
 
 
 def _cost(counts: Sequence[int], most: int) -> int:
