@@ -116,7 +116,7 @@ def test_the_report(place, model):
     ("downstream", "settings", "words"),
     [
         ("sumarization", {}, ["'sumarization'", "question_answering, summarization", "did you mean 'summarization'"]),
-        (None, {}, ["not built yet", "question_answering, summarization"]),
+        (None, {}, ["no router", "question_answering, summarization"]),
         ("summarization", {"num_beams": 4}, ["num_beams", "max_new_tokens, temperature, top_k, top_p, seed, stop"]),
         ("summarization", {"max_tokens": 4}, ["max_tokens", "did you mean 'max_new_tokens'"]),
         ("summarization", {"top_p": 2.0}, ["top_p", "2.0"]),

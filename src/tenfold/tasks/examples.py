@@ -21,6 +21,7 @@ class Example:
     columns: the row as it was read.
     label: the text of its label, where the task has labels.
     content: what the prompt takes from the row, without the template around it.
+    asked: what a user would type: the same, or of a chat its last turn of the user; never anything of the response.
     """
 
     index: int
@@ -29,6 +30,7 @@ class Example:
     columns: Columns
     label: str | None = None
     content: str = ""
+    asked: str = ""
 
 
 def make_prompt(text: str, settings: TaskSettings) -> Prompt:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from tenfold import plugins, runs, store
+from tenfold import plugins, routing, runs, store
 from tenfold.adapters import Bank, copies
 from tenfold.adapters._base import Kind
 from tenfold.adapters.activations import directions
@@ -64,7 +64,9 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, progre
     before = job.measure_before()
     interrupted = job.train(stages, resume)
     results = [] if interrupted else job.finish(before)
-    return Finished(runs.Run(folder, config, bank), results, interrupted)
+    finished = runs.Run(folder, config, bank)
+    results += [] if interrupted else routing.conclude(finished, tasks, progress)
+    return Finished(finished, results, interrupted)
 
 
 def _encode(tasks: Sequence[Task], base: Base, progress: Progress) -> tuple[Rows, Rows]:
