@@ -218,7 +218,7 @@ def test_routing_needs_no_torch_and_no_scikit_learn(router, tmp_path):
         "import sys, tenfold.route\n"
         f"router = tenfold.route.load({str(tmp_path)!r})\n"
         "heavy = [m for m in ('torch', 'sklearn', 'transformers') if m in sys.modules]\n"
-        "print(router.decide(['bake the onion, fry with butter'])[0].adapter, heavy)"
+        "print(router.decide(['bake onion butter please tell me'])[0].adapter, heavy)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "cooking []"

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from tenfold.base.head import hidden_states
+from tenfold.base.head import forward
 from tenfold.base.layout import Group, Row
+from tenfold.base.model import Path
 from tenfold.base.pack import pack
 from tenfold.base.probe import running
 from tenfold.errors import ConfigError
@@ -69,11 +70,11 @@ class Features:
         tokens = [self._tokens(text) for text in texts]
         order = sorted(range(len(texts)), key=lambda place: -len(tokens[place]))
         found = np.zeros((len(texts), len(self.centre)), np.float32)
-        with running(base):
+        with running(base) as way:
             while order:
                 size = max(1, BATCH_TOKENS // len(tokens[order[0]]))
                 part, order = order[:size], order[size:]
-                found[part] = _means(self.bank, [tokens[place] for place in part])
+                found[part] = _means(self.bank, [tokens[place] for place in part], way.path)
         return found
 
     def _tokens(self, text: str) -> list[int]:
@@ -86,14 +87,17 @@ class Features:
         return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def _means(bank: "Bank", tokens: Sequence[list[int]]) -> NDArray[np.float32]:
+def _means(bank: "Bank", tokens: Sequence[list[int]], path: Path) -> NDArray[np.float32]:
     base = bank.base
-    packed = pack([Group([Row(one, [False] * len(one)) for one in tokens])], "padded", base.device, pad=base.pad)
-    assert packed.attention_mask is not None
-    states = hidden_states(base.model, packed.input_ids, packed.position_ids, attention_mask=packed.attention_mask)
-    mask = packed.attention_mask[..., None].float()
-    means = (states.view(*packed.input_ids.shape, -1).float() * mask).sum(1) / mask.sum(1)
-    return F.normalize(means, dim=-1).cpu().numpy()
+    rows = [Row(one, [False] * len(one)) for one in tokens]
+    packed = pack([Group(rows, share=False)], path, base.device, pad=base.pad)
+    states = forward(base, packed).float()
+    if packed.lines:
+        states = states.view(packed.lines, -1, states.shape[-1])
+        parts = [states[line, : len(one)] for line, one in enumerate(tokens)]
+    else:
+        parts = [states[start:stop] for start, stop, _ in packed.rows]
+    return F.normalize(torch.stack([part.mean(0) for part in parts]), dim=-1).cpu().numpy()
 
 
 def _require(bank: "Bank | None") -> "Bank":

@@ -66,7 +66,8 @@ class Scorer:
     def load(cls, values: Mapping[str, Any], tensors: Tensors, bank: "Bank | None" = None) -> "Scorer":
         encoder = load_encoder(str(values["encoder"]))
         weights = {key: torch.from_numpy(value) for key, value in tensors.items()}
-        head = nn.Linear(*reversed(weights[f"{HEAD}weight"].shape)).requires_grad_(False)
+        classes, width = weights[f"{HEAD}weight"].shape
+        head = nn.Linear(width, classes).requires_grad_(False)
         try:
             encoder.model.load_state_dict(_under(weights, BODY))
             head.load_state_dict(_under(weights, HEAD))
@@ -97,7 +98,7 @@ def _learn(encoder: Encoder, head: nn.Linear, texts: Sequence[str], labels: Sequ
         states = F.normalize(encoder.pool([texts[place] for place in part]), dim=-1) * SCALE
         loss = F.cross_entropy(head(states), torch.tensor([labels[place] for place in part]), 1 / counts)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         scheduler.step()
     encoder.model.requires_grad_(False)
