@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from tenfold import base, evaluate, store, tasks
+from tenfold import base, evaluate, route, store, tasks
 from tenfold.adapters import BASE, Bank, Composition, compose, copies
+from tenfold.adapters.combining import Recipe, combine
 from tenfold.base.chat import end_of_turn
 from tenfold.config import Config, ResolvedTask, active
 from tenfold.errors import ConfigError, RunError, nearest
@@ -17,6 +19,7 @@ from tenfold.evaluate.cases import case_file, read_cases
 from tenfold.evaluate.metrics import KL
 from tenfold.generate import Engine, Request, Sampling
 from tenfold.progress import SILENT, Progress
+from tenfold.route import Decision, Router, outcome, rows
 from tenfold.store import RunFolder
 from tenfold.tasks import Task
 from tenfold.tasks.examples import Prompt, make_prompt
@@ -95,7 +98,7 @@ class Run:
     def generate(
         self,
         inputs: Sequence[str | Mapping[str, str]],
-        adapter: str,
+        adapter: str | None = None,
         *,
         task: str | None = None,
         max_new_tokens: int | None = None,
@@ -104,9 +107,12 @@ class Run:
     ) -> list[str]:
         """Answers to texts, or to the columns of the task's template, by an adapter (see ``composition``).
 
+        adapter: None lets the router choose one for each text; where it abstains the base answers.
         task: whose prompt is used; the adapter's own by default. Without one the text goes through the chat
         template as it is.
         """
+        if adapter is None:
+            return self._routed(inputs, self.route(inputs), task, max_new_tokens, sampling, progress)
         composition = self.composition(adapter)
         asked = self.config.task(task) if task else self._asked(adapter, composition)
         if asked:
@@ -126,6 +132,54 @@ class Run:
             there = ", ".join(task.name for task in users)
             raise ConfigError(f"{adapter!r} answers several tasks; name one of them as the task: {there}")
         return users[0] if users else None
+
+    @cached_property
+    def router(self) -> Router:
+        """What chooses an adapter by a text. Raises RunError where the run has none."""
+        if not self.folder.router.is_dir():
+            raise RunError(f"{self.folder.path} has no router; name an adapter, or fit one: tenfold route fit RUN")
+        return route.load(self.folder.router, bank=self.bank)
+
+    def route(self, inputs: Sequence[str | Mapping[str, str]], *, abstain: bool = True) -> list[Decision]:
+        """Which task's adapter each text, or set of columns, needs; None is the base."""
+        return self.router.decide([rows.asked(one) for one in inputs], abstain)
+
+    def mixture(self, given: str | Mapping[str, str], top: int = 2, temperature: float = 1.0) -> Composition:
+        """The adapters of the ``top`` most probable tasks, weighted by probability, active in one pass."""
+        weights = self.router.mixture(rows.asked(given), top, temperature)
+        return outcome.mix(weights, compositions(self.config, self.bank))
+
+    def merge(self, given: str | Mapping[str, str], name: str, recipe: Recipe, top: int = 2) -> Composition:
+        """The same made into one LoRA adapter of that name in the bank, by a recipe of ``combining``."""
+        combine(self.bank, name, self.mixture(given, top), recipe)
+        return compose(name)
+
+    def _routed(
+        self,
+        inputs: Sequence[str | Mapping[str, str]],
+        decisions: Sequence[Decision],
+        task: str | None,
+        max_new_tokens: int | None,
+        sampling: Sampling | None,
+        progress: Progress,
+    ) -> list[str]:
+        """The answers to inputs by what was decided for each, those of one adapter together."""
+        found: dict[int, str] = {}
+        for name in dict.fromkeys(one.adapter for one in decisions):
+            places = [place for place, one in enumerate(decisions) if one.adapter == name]
+            owner = task or name
+            template = self.config.task(owner).task if owner else None
+            given = [spread(inputs[place], template) if template else rows.asked(inputs[place]) for place in places]
+            answers = self.generate(
+                given,
+                name or BASE_LABEL,
+                task=task,
+                max_new_tokens=max_new_tokens,
+                sampling=sampling,
+                progress=progress,
+            )
+            found |= zip(places, answers, strict=True)
+        return [found[place] for place in range(len(inputs))]
 
 
 def mix(adapter: str, known: Mapping[str, Composition]) -> Composition:
@@ -299,6 +353,16 @@ def measure_items(chosen: Sequence[Task], wanted: Callable[[Task], Mapping[str, 
 def as_full(sets: Sequence[CaseSet]) -> list[CaseSet]:
     """Cases of a base that was trained itself, told apart from those of the base as it came."""
     return [replace(one, composition=((FULL, 1.0),)) if not one.composition else one for one in sets]
+
+
+def spread(given: str | Mapping[str, str], settings: TaskSettings) -> str | Mapping[str, str]:
+    """A text of as many lines as the task's template has columns as those columns; anything else as it is.
+
+    So is what the router learnt from rows of several columns: each on lines of its own.
+    """
+    columns = Template.parse(settings.prompt).columns if settings.prompt is not None else ()
+    lines = given.split("\n") if isinstance(given, str) else []
+    return dict(zip(columns, lines, strict=True)) if len(lines) == len(columns) > 1 else given
 
 
 def make_request(given: str | Mapping[str, str], settings: TaskSettings) -> Prompt:

@@ -86,3 +86,41 @@ def test_columns_of_a_request():
 def test_spark_lines():
     assert spark([0, 0, 9], 9, width=2) == "█▄"
     assert spark([], 9, width=3) == "   "
+
+
+def test_routing_from_the_command_line(tenfold, project):
+    rows = [{"text": word, "answer": word.upper()} for word in ("one two", "two six", "six one", "one six", "two one")]
+    (project / "sums.csv").write_text("text,answer\n" + "".join(f"{row['text']},{row['answer']}\n" for row in rows))
+    config = (project / "config.yaml").read_text().replace("{a}+{b}=", "{text}=").replace("{c}", "{answer}")
+    (project / "config.yaml").write_text(config)
+    code, out, err = tenfold("train", project / "config.yaml")
+    assert code == 0, err
+    assert "routed" in out
+    run = project / "run"
+
+    code, out, err = tenfold("route", run, "two six one", "ab cd")
+    assert code == 0, err
+    assert out.count("█") > 30
+    assert "sure" in out
+    code, out, err = tenfold("generate", run, "two six one", "--max-new-tokens", 2)
+    assert code == 0, err
+    assert "sums" in err
+    assert "sure" in err
+
+    code, out, err = tenfold("route", "fit", run, "--kind", "nearest")
+    assert code == 0, err
+    assert out.startswith("nearest between upper, sums")
+    (project / "other.txt").write_text("Quantum chromodynamics\nanother strange line\n")
+    code, out, err = tenfold("route", "eval", run, "--ood", project / "other.txt")
+    assert code == 0, err
+    assert {"soft", "random", "merged", "routed"} <= set(out.split())
+    assert "unrelated text" in out
+
+    for wrong in (["fit"], ["fit", run, "x"], [run], [project / "absent", "x"], ["fit", run, "--kind", "nearst"]):
+        code, out, err = tenfold("route", *wrong)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+    code, _, err = tenfold("train", project / "config.yaml", "--overwrite", "--set", "router=none")
+    assert code == 0, err
+    code, out, err = tenfold("generate", run, "ab")
+    assert (code, out) == (2, "")
+    assert "tenfold route fit RUN" in err

@@ -9,6 +9,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tenfold.compat as lora
+import tenfold.route
 from tenfold.errors import AdapterError, ConfigError, ModelError
 
 ASKED = {"instruction": "who?", "input": "me", "max_new_tokens": 9}
@@ -116,7 +117,7 @@ def test_the_report(place, model):
     ("downstream", "settings", "words"),
     [
         ("sumarization", {}, ["'sumarization'", "question_answering, summarization", "did you mean 'summarization'"]),
-        (None, {}, ["not built yet", "question_answering, summarization"]),
+        (None, {}, ["no router", "question_answering, summarization"]),
         ("summarization", {"num_beams": 4}, ["num_beams", "max_new_tokens, temperature, top_k, top_p, seed, stop"]),
         ("summarization", {"max_tokens": 4}, ["max_tokens", "did you mean 'max_new_tokens'"]),
         ("summarization", {"top_p": 2.0}, ["top_p", "2.0"]),
@@ -174,3 +175,17 @@ def test_a_card_whose_prompt_is_broken(place, model):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"prompt": {"prompt": "{"}}))
     with pytest.raises(AdapterError, match=r"card.json: prompt.prompt: "):
         model.generate_response("summarization", "x")
+
+
+def test_without_a_task_the_router_chooses_one(place):
+    texts = {"question_answering": ["who is it", "where is it", "when was it"], "summarization": ["make it short"] * 3}
+    router = tenfold.route.fit(texts, kinds=["nearest"])
+    router.save(place / "router")  # where the run of both checkpoints would have it
+    for given in (None, router, place / "router", place):
+        model = lora.MultiTaskModel(place / "base", place / "mapper.json", "cpu", router=given)
+        asked = {"instruction": "where is it", "max_new_tokens": 4}
+        assert model.generate_response(**asked) == model.generate_response("question_answering", **asked)
+    assert isinstance(model.generate_response(instruction="", max_new_tokens=2), str)  # out of scope: the base
+    model.router = tenfold.route.fit({"elsewhere": ["where is it"], "other": ["no"]}, kinds=["nearest"])
+    with pytest.raises(ConfigError, match="'elsewhere', which has no checkpoint"):
+        model.generate_response(instruction="where is it")

@@ -147,7 +147,10 @@ def test_one_line_says_it_all(complain, text, says):
         ("    steps: 3\nadapter: full\n", "5: tasks.one.steps: the base is trained once for all"),
         ("  two: {path: rows.csv, adapter: full}\n", "5: tasks.two.adapter: full trains the base"),
         ("wandb_project: me\n", "5: wandb_project: 'me' given, but logging to wandb is not built"),
-        ("bert_classifier: true\n", "5: bert_classifier: True given, but choosing an adapter"),
+        ("bert_classifier: true\nrouter: tfidf\n", "6: router: router and the classifiers by MoLE's names say"),
+        ("router: tfidff\n", "5: router: 'tfidff' given; must be "),
+        ("router: [tfidf, tfidf]\n", "5: router: ['tfidf', 'tfidf'] given; must name each kind once"),
+        ("router_coverage: 2\n", "5: router_coverage: 2 given; must be less than or equal to 1"),
         ("tokenise_model: other\n", "5: tokenise_model: 'other' given, but a tokenizer from"),
         ("    prompt: 'a {b'\n", "5: tasks.one.prompt: '{' in line 1 of the template stands for"),
         ("    prompt_formate: '{'\n", "5: tasks.one.prompt_formate: '{' in line 1 of the template"),
@@ -202,12 +205,10 @@ def test_the_file_itself(tmp_path):
 
 
 def test_the_mole_seeds_config_as_it_is_printed(complain):
-    """It leaves the model empty and asks for what is not built; nothing in it is unknown."""
+    """It leaves the model and the data empty; nothing in it is unknown."""
     said = complain(MOLE)
     assert said.startswith("demo.yaml:2: base_model: required")
-    assert said.endswith(
-        "(and 4 more: bert_classifier, embedding_classifier, tasks.name_of_task_1, tasks.name_of_task_2)"
-    )
+    assert said.endswith("(and 2 more: tasks.name_of_task_1, tasks.name_of_task_2)")
 
 
 def test_the_mole_seeds_config_filled_in(tmp_path):

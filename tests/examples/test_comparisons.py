@@ -11,6 +11,7 @@ import ours
 import pytest
 import quality
 import quantised
+import router
 import swap
 import torch
 import torch.nn.functional as F
@@ -145,3 +146,12 @@ def test_the_int8_product_is_that_of_rounded_weights():
 
 def test_the_share_until_the_first_other_token():
     assert quantised.same_start([[1, 2, 3, 4], [1, 2]], [[1, 2, 4, 4], [1, 2]]) == 0.75
+
+
+def test_routers_quality_and_cost(data, capsys):
+    assert router.main(["--data", str(data), "--smoke"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tasks"] == len(router.SOURCES)
+    assert [one["kind"] for one in found["quality"]] == ["tfidf", "nearest"]
+    assert all(one["p50_ms, all texts"] > 0 for one in found["cost_at_ten_tasks"])
+    assert [one["tasks"] for one in found["cost_at_30_tasks"]] == [30, 30]

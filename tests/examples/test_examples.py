@@ -74,6 +74,26 @@ def test_an_example_trains_and_measures(name, examples, tiny_base):
     assert found == {"base", name}
 
 
+def test_mole_trains_routes_and_has_a_mixture_beside_it(examples, tiny_base, tmp_path):
+    few = ["adapter=lora", "max_rows=30", "eval_max_rows=2", "router=tfidf", "lora_r=2", "num_epochs=1"]
+    short = [f"tasks.{name}.{key}" for name in ("mnli", "gsm8k", "alpaca", "mbpp") for key in ("val_set_size=4",)]
+    more = [f"tasks.{name}.max_rows=30" for name in ("gsm8k", "alpaca", "mbpp")]
+    answers = [f"tasks.{name}.max_new_tokens=2" for name in ("en-de", "dates", "contacts", "spelling")]
+    place = examples / "mole" / "mole.yaml"
+    settings = [*few, *short, *more, *answers, "max_new_tokens=2"]
+    finished = tenfold.train(load(place, tiny_base, *settings))
+    assert len(finished.run.bank.adapters) == 9
+    assert {one.adapter for one in finished.results if one.task == "dates"} == {"base", "dates", "routed"}
+    assert {one.metric for one in finished.results if one.task == "router"} >= {"accuracy", "ece", "coverage"}
+    script = [sys.executable, str(examples / "mole" / "mixture.py"), "--out", str(tmp_path / "mixture")]
+    done = subprocess.run(script, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    mixed = Config.load(tmp_path / "mixture" / "mixture.yaml")
+    [task] = runs.load_tasks(mixed)
+    assert mixed.task("mixture").adapters["mixture"].settings.lora_r == 9 * 16
+    assert task.train[0].prompt
+
+
 def compare_module():
     place = ROOT / "examples" / "lora_vs_full" / "compare.py"
     spec = importlib.util.spec_from_file_location("compare", place)

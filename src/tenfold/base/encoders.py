@@ -43,6 +43,8 @@ class Encoder:
         given = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
         ).to(self.model.device)
+        if not given["input_ids"].shape[1]:  # no token in any of them
+            return torch.zeros(len(texts), self.model.config.hidden_size, device=self.model.device)
         hidden, mask = self.model(**given).last_hidden_state, given["attention_mask"]
         if self.pooling == "cls":
             return hidden[:, 0]  # type: ignore[no-any-return]

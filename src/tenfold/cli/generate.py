@@ -8,11 +8,16 @@ import typer
 from tenfold import runs
 from tenfold.cli.arguments import RunFolder
 from tenfold.cli.progress import drawing
+from tenfold.cli.route import describe
 from tenfold.errors import ConfigError
 from tenfold.generate import Sampling
 
 Adapter = Annotated[
-    str, typer.Option(metavar="NAME", help="Task or adapter that answers, or base, or several: a+b, a:0.5+b:0.5.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Task or adapter that answers, or base, or several: a+b, a:0.5+b:0.5. Without it the router chooses.",
+    ),
 ]
 Texts = Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="One request each.", show_default=False)]
 Task = Annotated[str | None, typer.Option(metavar="NAME", help="Task whose prompt is used; by default the adapter's.")]
@@ -27,21 +32,24 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the sampling.")]
 
 def command(
     run: RunFolder,
-    adapter: Adapter,
     text: Texts = None,
+    adapter: Adapter = None,
     task: Task = None,
     column: Columns = None,
     max_new_tokens: MaxNewTokens = None,
     temperature: Temperature = 0.0,
     seed: Seed = 0,
 ) -> None:
-    """Answer texts with an adapter of a run; each answer is printed on its own."""
+    """Answer texts with an adapter of a run, or the one that each needs; each answer is printed on its own."""
     inputs: list[str | Mapping[str, str]] = [*(text or []), *([parse_columns(column)] if column else [])]
     if not inputs:
         raise ConfigError("nothing to answer: give TEXT, or --column NAME=VALUE for each column of the prompt")
     sampling = Sampling(temperature=temperature, seed=seed)
     with drawing() as progress:
         opened = runs.load(run, progress=progress)
+        if adapter is None:
+            for decision in opened.route(inputs):
+                typer.echo(describe(decision), err=True)
         answers = opened.generate(
             inputs, adapter, task=task, max_new_tokens=max_new_tokens, sampling=sampling, progress=progress
         )

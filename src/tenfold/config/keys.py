@@ -26,8 +26,6 @@ SHARED = (
 )  # fmt: skip
 
 PLANNED = {
-    "bert_classifier": "choosing an adapter with a classifier",
-    "embedding_classifier": "choosing an adapter with a classifier",
     **dict.fromkeys(
         ("wandb_project", "wandb_entity", "wandb_watch", "wandb_name", "wandb_log_model"), "logging to wandb"
     ),

@@ -13,10 +13,11 @@ from pydantic import (
     model_validator,
 )
 
+from tenfold.config.routing import RouterSettings
 from tenfold.config.schedule import ScheduleSettings, Seed
 
 
-class RunSettings(ScheduleSettings):
+class RunSettings(ScheduleSettings, RouterSettings):
     """What is set once for a whole run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

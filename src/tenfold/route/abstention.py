@@ -43,7 +43,10 @@ def threshold(inside: Floats, coverage: float) -> float:
     return float(np.sort(inside)[min(int(np.ceil(coverage * len(inside))), len(inside)) - 1])
 
 
-def choose(found: dict[str, list[float]]) -> tuple[str, dict[str, float]]:
-    """The score with the best mean AUROC over the tasks that were left out; energy where nothing can say it."""
+def choose(found: dict[str, list[float]], tasks: int) -> tuple[str, dict[str, float]]:
+    """The score with the best mean AUROC over the tasks that were left out.
+
+    Where nothing can say it, it is the energy, which is the same for all texts where there is but one task.
+    """
     means = {name: float(np.mean(values)) for name, values in found.items() if values}
-    return max(means, key=means.__getitem__, default=SCORES[0]), means
+    return max(means, key=means.__getitem__, default=SCORES[tasks < 2]), means

@@ -22,7 +22,7 @@ class Prototypes:
 
     @classmethod
     def of(cls, features: Matrix, labels: Sequence[int], classes: int, seed: int = 0) -> "Prototypes":
-        """Spherical k-means in each task (Dhillon and Modha 2001): more prototypes for more rows, fewer for more tasks."""
+        """Spherical k-means in each task (Dhillon and Modha 2001): more for more rows, fewer for more tasks."""
         every, each, own = np.asarray(labels), max(1, min(MOST_EACH, MOST // classes)), np.zeros(len(labels), np.int64)
         counts = [max(1, min(each, int((every == label).sum()) // ROWS_EACH)) for label in range(classes)]
         starts = np.cumsum([0, *counts])

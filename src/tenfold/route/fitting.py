@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from tenfold.adapters import Bank
 
 MOST_TEXTS = 1000
-"""Texts of each task that are looked at, drawn by the seed; fewer where there are very many tasks."""
-MOST_IN_ALL = 20_000
+"""Texts of each task that are looked at, drawn by the seed; fewer where together they reach a kind's ``most``."""
+LEAST_TEXTS = 2
 HELD_OUT = 0.15
 """Share of a task's training texts that stand in for validation texts where it has none."""
-LEFT_OUT = 8
+LEFT_OUT = 5
 """Tasks that are left out in turn to choose the out-of-scope score."""
-FEW = 100  # texts of a task while that is done
+FEW = 60  # texts of a task while that is done
 ALIKE = 0.5
 UNSETTLED = Calibration(1.0, 0, nan, nan, nan, nan)
 
@@ -55,47 +55,54 @@ def fit(
     coverage: the share of in-scope texts that should be answered by an adapter. bank: for kinds that read the base.
     Raises DataError for a task without texts, ConfigError for kinds and settings that are not allowed.
     """
-    _check(kinds, coverage)
-    limit = min(MOST_TEXTS, max(2, MOST_IN_ALL // max(len(train), 1)))
-    learnt, held, outside, notes = _prepare(train, validation or {}, limit, seed)
+    learnt, held, outside, notes = _prepare(train, validation or {}, _check(kinds, coverage), seed)
     setting = Setting(solve, bank, seed=seed)
     with progress.start("fitting the router", None, "kinds") as task:
         router = _calibrated(_fitted(learnt, kinds, setting), held)
         task.advance()
         found = _left_out(router, learnt, held, kinds, setting) if not outside else _outside(router, held, outside)
         task.advance()
-    name, areas = abstention.choose(found)
+    name, areas = abstention.choose(found, len(learnt))
     return replace(_threshold(router, held, Abstention(name, np.inf, coverage, areas)), notes=tuple(notes))
 
 
-def _check(specs: Sequence[str], coverage: float) -> None:
+def _check(specs: Sequence[str], coverage: float) -> tuple[int, int]:
+    """The most texts that any of the kinds looks at, and that all of them do."""
     if isinstance(specs, str) or not specs:
         raise ConfigError(f"router: kinds must be a list of {', '.join(kinds.names())}; {specs!r} given")
     if not 0 < coverage <= 1:
         raise ConfigError(f"router_coverage: {coverage} given; must be above 0 and up to 1")
-    for spec in specs:
-        kinds.find(spec)
+    most = [kinds.find(spec)[0].most for spec in specs]
     if len(set(specs)) < len(specs):
         raise ConfigError(f"router: {', '.join(specs)} says one twice; each kind at most once")
+    return max(most), min(most)
 
 
-def _prepare(train: Texts, validation: Texts, limit: int, seed: int) -> tuple[Lists, Lists, list[str], list[str]]:
+def _prepare(
+    train: Texts, validation: Texts, most: tuple[int, int], seed: int
+) -> tuple[Lists, Lists, list[str], list[str]]:
     """Texts to learn from, texts that are held back, texts of no task, and notes."""
     if not train:
         raise DataError("router: no tasks to tell apart")
     learnt, held, notes = {}, {}, []
+    limit, few = (_limit(one, len(train)) for one in most)
     for name, texts in train.items():
         own = _drawn(texts, limit, seed)
         if not own:
             raise DataError(f"router: task {name!r} has no text that is not empty")
-        learnt[name], held[name] = own, _drawn(validation.get(name, ()), limit, seed)
+        learnt[name], held[name] = own, _drawn(validation.get(name, ()), few, seed)
         if not held[name]:
-            count = round(HELD_OUT * len(own))
+            count = min(round(HELD_OUT * len(own)), few)
             learnt[name], held[name] = own[count:], own[:count]
             notes.append(f"{name} has no validation texts: {count} of its {len(own)} training texts were held out")
     notes += _alike(learnt)
-    outside = [text for name in validation if name not in train for text in _drawn(validation[name], limit, seed)]
+    outside = [text for name in validation if name not in train for text in _drawn(validation[name], few, seed)]
     return learnt, held, outside, notes
+
+
+def _limit(most: int, tasks: int) -> int:
+    """Texts of each task where there may be so many of all together."""
+    return min(MOST_TEXTS, max(LEAST_TEXTS, most // max(tasks, 1)))
 
 
 def _drawn(texts: Sequence[str], limit: int, seed: int) -> list[str]:
@@ -121,7 +128,9 @@ def _fitted(texts: Texts, specs: Sequence[str], setting: Setting) -> Router:
     parts = []
     for spec in specs:
         kind, argument = kinds.find(spec)
-        parts.append(Part(spec, kind.fit(texts, replace(setting, argument=argument))))
+        limit = _limit(kind.most, len(texts))
+        few = {name: own[:limit] for name, own in texts.items()}
+        parts.append(Part(spec, kind.fit(few, replace(setting, argument=argument))))
     return Router(tuple(texts), tuple(parts), UNSETTLED, Abstention(SCORES[0], np.inf, 1.0, {}))
 
 

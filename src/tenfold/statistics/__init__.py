@@ -15,14 +15,16 @@ interval of the difference, with the p-value at which it touches zero.
 from tenfold.statistics.bootstrap import Statistic, mean_rows, ratio
 from tenfold.statistics.comparisons import Comparison, compare, compare_seeds, holm, sentence
 from tenfold.statistics.estimates import Bounds, Estimate, average, estimate, over_seeds
-from tenfold.statistics.shares import Floats, is_binary, mcnemar, wilson
+from tenfold.statistics.shares import NORMAL, Floats, Z, is_binary, mcnemar, wilson
 
 __all__ = [
+    "NORMAL",
     "Bounds",
     "Comparison",
     "Estimate",
     "Floats",
     "Statistic",
+    "Z",
     "average",
     "compare",
     "compare_seeds",

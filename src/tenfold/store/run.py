@@ -67,6 +67,11 @@ class RunFolder:
         return self.path / "base"
 
     @property
+    def router(self) -> Path:
+        """What chooses an adapter by a request's text, where the run has that."""
+        return self.path / "router"
+
+    @property
     def cases(self) -> Path:
         """Where every evaluated case is kept."""
         return self.path / "cases"

@@ -39,6 +39,7 @@ class Example:
     label: the text of its label, where the task has labels.
     content: what the prompt takes from the row, without the template around it.
     tokens: of a row that is tokens already; prompt and response are empty then, but for a class's name.
+    asked: what a user would type: the same, or of a chat its last turn of the user; never anything of the response.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Example:
     label: str | None = None
     content: str = ""
     tokens: Tokens | None = None
+    asked: str = ""
 
 
 def make_prompt(text: str, settings: TaskSettings) -> Prompt:

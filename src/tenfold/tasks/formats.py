@@ -91,8 +91,9 @@ class Layout:
                 raise DataError(f"{where} has no column {column!r}")
         response, label = self._answer(row, where)
         text = template.fill(row)
-        content = "\n".join(as_text(row[column]) for column in template.columns) or text or response
-        return Example(index, make_prompt(text, self.settings), response, given, label, content)
+        values = [as_text(row[column]) for column in template.columns]
+        content, asked = "\n".join(values) or text or response, "\n".join(filter(None, values)) or text
+        return Example(index, make_prompt(text, self.settings), response, given, label, content, asked=asked)
 
     def _answer(self, row: Columns, where: str) -> tuple[str, str | None]:
         for column in self.response.columns:

@@ -21,7 +21,8 @@ def chat_example(index: int, row: Columns, settings: TaskSettings, where: str) -
         messages, last = [{"role": "system", "content": settings.system}, *messages], last + 1
     prompt = tuple(messages[:last])
     content = "\n".join(message["content"] for message in prompt if message["role"] != "system")
-    return Example(index, prompt, messages[last]["content"], row, None, content)
+    asked = next((message["content"] for message in reversed(prompt) if message["role"] == "user"), "")
+    return Example(index, prompt, messages[last]["content"], row, None, content, asked=asked)
 
 
 def check_messages(given: Any, where: str) -> list[Message]:

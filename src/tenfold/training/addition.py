@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenfold import evaluate, runs, store
+from tenfold import evaluate, routing, runs, store
 from tenfold.config import Config, document, keys
 from tenfold.config.schedule import ScheduleSettings
 from tenfold.errors import ConfigError, RunError
@@ -42,7 +42,7 @@ class Added:
 def add(path: str | Path, task_file: str | Path, *, progress: Progress = SILENT) -> Added:
     """Train the tasks of a file (``tasks:`` alone, as in a config) on a run's base, beside what it has.
 
-    The run holds the new tasks afterwards, in config.yaml, adapters and results, or is what it was. A new adapter
+    The run holds the new tasks afterwards, in config.yaml, adapters, router and results, or is what it was. A new adapter
     trains with all others active where the run is stacked, else alone. Raises TenfoldError for what the user can mend.
     """
     opened = runs.load(path, progress=progress)
@@ -55,6 +55,8 @@ def add(path: str | Path, task_file: str | Path, *, progress: Progress = SILENT)
     sets = _measure(after, whole, progress)
     with store.atomic.folder(opened.folder.path) as place:
         results = _fill(place, opened.folder, finished, whole, sets, list(given.tasks))
+        filled = runs.Run(RunFolder(place), whole, finished.run.bank)
+        results += routing.conclude(filled, filled.tasks(), progress)
     shutil.rmtree(work, ignore_errors=True)
     return Added(after, results, _changes(before, sets, whole.seed))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tenfold import runs
+from tenfold import routing, runs
 from tenfold.adapters import Bank
 from tenfold.config import Config
 from tenfold.evaluate import Result, read_results
@@ -109,5 +109,6 @@ def run_one(
     job = Job(config, folder, bank, loaded.tasks, rows, loaded.validation, stages, progress, loop)
     del bank, loaded  # the job may go on with another base, and nothing should hold this one then
     interrupted = job.train(planned, found)
-    results = [] if interrupted else job.finish()
-    return Finished(runs.Run(folder, config, job.bank), results, interrupted)
+    finished = runs.Run(folder, config, job.bank)
+    results = [] if interrupted else [*job.finish(), *routing.conclude(finished, job.tasks, progress)]
+    return Finished(finished, results, interrupted)

@@ -36,9 +36,11 @@ class Scorer(Protocol):
     """Logits over tasks from texts; tasks are numbered in the order of the texts that it was fitted on.
 
     quick: whether it can be fitted several times in seconds, as choosing the out-of-scope score takes.
+    most: texts of all tasks together that it looks at when it is fitted.
     """
 
     quick: ClassVar[bool]
+    most: ClassVar[int]
 
     @classmethod
     def fit(cls, texts: Texts, setting: Setting) -> Self:

@@ -20,6 +20,7 @@ class Linear:
     """weights (F, N) and offsets (N,) give the logits, prototypes the distances. kind: of the features."""
 
     quick: ClassVar[bool] = True
+    most: ClassVar[int]
     kind: ClassVar[type[Source]]
     features: Source
     weights: NDArray[np.float32]

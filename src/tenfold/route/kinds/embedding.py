@@ -10,4 +10,5 @@ from tenfold.route.kinds._linear import Linear
 class Scorer(Linear):
     """Linear over sentence embeddings."""
 
+    most: ClassVar[int] = 2_000
     kind: ClassVar[type[Source]] = Features

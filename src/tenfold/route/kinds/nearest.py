@@ -24,6 +24,7 @@ class Scorer:
     """name: of the features."""
 
     quick: ClassVar[bool] = True
+    most: ClassVar[int] = 2_000
     name: str
     source: Source
     prototypes: Prototypes

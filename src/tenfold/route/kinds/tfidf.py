@@ -10,4 +10,5 @@ from tenfold.route.kinds._linear import Linear
 class Scorer(Linear):
     """Linear over n-grams."""
 
+    most: ClassVar[int] = 20_000
     kind: ClassVar[type[Source]] = Features
