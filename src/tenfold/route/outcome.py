@@ -92,8 +92,8 @@ def assemble(
             found[task.name, split, one][row] if (task.name, split, one) in found else more[task.name, split, one, row]
             for row, one in enumerate(chosen[task.name, split])
         ]
-        measures, every = prepare(task, split, bank.base).measures, dict(chain.from_iterable(chosen[task.name, split]))
-        sizes = count_parameters(bank, tuple(every.items()))
+        measures = prepare(task, split, bank.base).measures
+        sizes = count_parameters(bank, tuple(dict(chain.from_iterable(chosen[task.name, split])).items()))
         sets.append(CaseSet(task.name, split, label, ((label, 1.0),), measures, cases, 0.0, sizes))
     return sets
 

@@ -42,8 +42,9 @@ class Added:
 def add(path: str | Path, task_file: str | Path, *, progress: Progress = SILENT) -> Added:
     """Train the tasks of a file (``tasks:`` alone, as in a config) on a run's base, beside what it has.
 
-    The run holds the new tasks afterwards, in config.yaml, adapters, router and results, or is what it was. A new adapter
-    trains with all others active where the run is stacked, else alone. Raises TenfoldError for what the user can mend.
+    The run holds the new tasks afterwards, in config.yaml, adapters, router and results, or is what it was. A new
+    adapter trains with all others active where the run is stacked, else alone. Raises TenfoldError for what the user
+    can mend.
     """
     opened = runs.load(path, progress=progress)
     given = _read(Path(task_file), opened.config)
