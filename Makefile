@@ -44,6 +44,7 @@ benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/quality.py --peer
 	$(BIN)/python benchmarks/swap.py
 	$(BIN)/python benchmarks/quantised.py
+	$(BIN)/python benchmarks/router.py
 	$(BIN)/python benchmarks/report.py
 
 docs: $(STAMP)

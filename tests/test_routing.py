@@ -56,7 +56,7 @@ def test_a_run_of_two_tasks_has_a_router_that_knows_their_texts(finished):
     found = {(one.metric, one.split): one.value for one in finished.results if one.task == "router"}
     assert found["accuracy", "bare text"] == found["macro_f1", "bare text"] == 1
     assert 0 < found["milliseconds, p50", "bare text"] <= found["milliseconds, p95", "bare text"]
-    assert {one.adapter for one in finished.results} == {"base", "upper", "sums", "routed", "tfidf"}
+    assert {one.adapter for one in finished.results} == {"upper", "sums", "base", "routed", "top1", "tfidf"}
     kept = {one.key for one in read_results(run.folder.path / "results.json")}
     assert {one.key for one in finished.results} == kept
     [decision] = tenfold.load(run.folder.path).route(["apple pear"])
@@ -94,7 +94,7 @@ def test_everything_that_can_be_measured(finished, tmp_path):
     run = finished.run
     found = routing.measure(run, run.tasks(), ood=["Quantum chromodynamics"] * 5, full=True)
     by_adapter = {one.adapter for one in found if one.task == "upper"}
-    assert by_adapter == {"routed", "soft", "random", "merged"}
+    assert by_adapter == {"routed", "top1", "soft", "random", "merged"}
     own = {(one.metric, one.split): one for one in found if one.task == "router"}
     assert own["auroc", "unrelated text"].value == 1
     assert own["rejected", "unrelated text"].n == 5

@@ -18,7 +18,7 @@ from tenfold.runs import Run, compositions
 from tenfold.statistics import estimate, mean_rows
 from tenfold.tasks import Task
 
-ROUTED, LABEL = "routed", "router"
+ROUTED, TOP, LABEL = "routed", "top1", "router"
 SOFT, RANDOM, MERGED, MIXTURE = "soft", "random", "merged", "mixture"
 
 
@@ -60,13 +60,18 @@ def measure(
 ) -> list[Result]:  # fmt: skip
     """The quality of the choices, and the tasks' metrics when routed; kept in the run's results and cases.
 
+    ``routed`` rows go to the base where the router abstains, ``top1`` rows to their most probable adapter always.
+
     full: beside these held-out tasks, and the metrics of random, soft and merged adapters, and of ``mixture``, a run
     whose one adapter learnt all tasks. ood: texts of no task. soft, temperature: of the soft mixture.
+    Of classification only the choices are measured.
     """
     found = judge(run, tasks, ood, full)
+    if run.bank.base.family == "classification":  # another task's head has other classes: no answer to this one
+        return _keep(run, found)
     known = _known(run, tasks, progress)
     owned = compositions(run.config, run.bank)
-    chosen = {ROUTED: outcome.routed(run.router, tasks, owned)}
+    chosen = {label: outcome.routed(run.router, tasks, owned, label == ROUTED) for label in (ROUTED, TOP)}
     if full:
         chosen[SOFT] = outcome.softly(run.router, tasks, owned, soft, temperature)
         chosen[RANDOM] = outcome.randomly(tasks, owned, run.config.seed)
@@ -78,7 +83,8 @@ def measure(
     results = evaluate.save(
         run.folder.path, [*bases, *(one for own in sets.values() for one in own)], seed=run.config.seed
     )
-    found += costs(sets[ROUTED], known, owned, chosen[ROUTED])
+    for label in (ROUTED, TOP):
+        found += costs(label, sets[label], known, owned, chosen[label])
     return [*(one for one in results if one.adapter in sets), *_keep(run, found)]
 
 
@@ -99,6 +105,7 @@ def judge(run: Run, tasks: Sequence[Task], ood: Sequence[str] = (), full: bool =
 
 
 def costs(
+    label: str,
     sets: Sequence[CaseSet], known: Sequence[CaseSet], owned: Mapping[str, Composition],
     chosen: Mapping[tuple[str, str], Sequence[Composition]],
 ) -> list[Quality]:  # fmt: skip
@@ -114,10 +121,14 @@ def costs(
     found = []
     for metric, pairs in sorted(scores.items()):
         found.append(
-            Quality(f"share of the oracle's {metric}", "routed rows", estimate(np.array([(a, b) for a, b, _ in pairs])))
+            Quality(
+                f"share of the oracle's {metric}", f"{label} rows", estimate(np.array([(a, b) for a, b, _ in pairs]))
+            )
         )
         if lost := [b - a for a, b, wrong in pairs if wrong]:
-            found.append(Quality(f"{metric} lost by a misroute", "misrouted rows", estimate(mean_rows(lost)), False))
+            found.append(
+                Quality(f"{metric} lost by a misroute", f"misrouted {label} rows", estimate(mean_rows(lost)), False)
+            )
     return found
 
 

@@ -83,7 +83,7 @@ def test_mole_trains_routes_and_has_a_mixture_beside_it(examples, tiny_base, tmp
     settings = [*few, *short, *more, *answers, "max_new_tokens=2"]
     finished = tenfold.train(load(place, tiny_base, *settings))
     assert len(finished.run.bank.adapters) == 9
-    assert {one.adapter for one in finished.results if one.task == "dates"} == {"base", "dates", "routed"}
+    assert {one.adapter for one in finished.results if one.task == "dates"} == {"base", "dates", "routed", "top1"}
     assert {one.metric for one in finished.results if one.task == "router"} >= {"accuracy", "ece", "coverage"}
     script = [sys.executable, str(examples / "mole" / "mixture.py"), "--out", str(tmp_path / "mixture")]
     done = subprocess.run(script, capture_output=True, text=True)

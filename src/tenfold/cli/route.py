@@ -134,4 +134,5 @@ def show_quality(results: list[Result], console: Console) -> None:
     lines = [
         (one.metric + ("" if one.higher_is_better else " ↓"), one.split, str(one.n), show_interval(one)) for one in own
     ]
-    console.print(make_table(("router", "of", "n", "value"), lines, left=(0, 1)))
+    if lines:
+        console.print(make_table(("router", "of", "n", "value"), lines, left=(0, 1)))

@@ -7,7 +7,8 @@ import typer
 from tenfold import training
 from tenfold.cli.arguments import ConfigFile, Overrides
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import paper, show_results
+from tenfold.cli.report import paper
+from tenfold.cli.route import show_quality
 from tenfold.cli.stages import show_plan
 from tenfold.config import Config
 from tenfold.errors import ConfigError
@@ -43,7 +44,7 @@ def train(settings: Config, *, resume: bool = False, overwrite: bool = False) ->
     if finished.interrupted:
         _say_how_to_go_on(finished)
         raise typer.Exit(130)
-    show_results(finished.results, paper())
+    show_quality(finished.results, paper())
     typer.echo(f"run: {finished.run.folder.path}")
 
 

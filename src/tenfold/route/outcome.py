@@ -26,10 +26,10 @@ Chosen = dict[Place, list[Composition]]
 GRAIN = 0.1  # weights of soft mixtures are rounded to this, so that rows share them
 
 
-def routed(router: Router, tasks: Sequence[Task], owned: Mapping[str, Composition]) -> Chosen:
-    """What the router gives every row: one adapter, or the base."""
+def routed(router: Router, tasks: Sequence[Task], owned: Mapping[str, Composition], abstain: bool = True) -> Chosen:
+    """What the router gives every row: one adapter, or the base where it abstains."""
     return {
-        (task.name, split): [_owned(owned, one.adapter) for one in router.decide(texts(examples))]
+        (task.name, split): [_owned(owned, one.adapter) for one in router.decide(texts(examples), abstain)]
         for task, split, examples in _places(tasks)
     }
 
