@@ -147,3 +147,29 @@ def test_a_metric_whose_cases_were_measured_again_without_it_is_left_out(tenfold
     assert code == 0
     assert "exact_match" in out
     assert "loss" not in out
+
+
+def test_a_run_of_several_stages_shows_its_matrix(tenfold, project):
+    given = ["schedule=sequential", "finetune_first=true", "tasks.sums.eval_path=sums.csv"]
+    run = project / "run"
+    code, _, err = tenfold("train", project / "config.yaml", *(part for one in given for part in ("--set", one)))
+    assert code == 0, err
+    code, out, err = tenfold("evaluate", run)
+    assert code == 0, err
+    kept = json.loads((run / "matrix.json").read_text())
+    assert [(one["number"], one["name"], one["trains"]) for one in kept["stages"]] == [
+        (-1, "before training", []), (0, "finetune upper", ["base"]), (1, "solo sums", ["sums"]),
+        (2, "joint", ["sums"]),
+    ]  # fmt: skip
+    sizes = [one["parameters"] for one in kept["stages"]]
+    assert sizes[0] == sizes[1] < sizes[2] == sizes[3]
+    loss = {(one["task"], one["stage"]): one for one in kept["cells"]
+            if (one["metric"], one["composition"]) == ("loss", "own")}  # fmt: skip
+    assert [loss["sums", stage]["adapter"] for stage in (-1, 0, 1, 2)] == ["base", "full", "sums", "sums"]
+    assert [loss["upper", stage]["adapter"] for stage in (-1, 0, 1, 2)] == ["base", "full", "full", "full"]
+    found = {(one["metric"], one["composition"], one["name"]): one for one in kept["summaries"]}
+    moved = found["loss", "own", "forward transfer"]
+    assert moved["value"] == pytest.approx(loss["sums", -1]["value"] - loss["sums", 0]["value"])
+    assert moved["low"] <= moved["value"] <= moved["high"]
+    assert "loss ↓ with own" in out
+    assert "KL to the base" in out
