@@ -10,7 +10,7 @@ from tenfold import evaluate, route, runs
 from tenfold.adapters import BASE, Composition
 from tenfold.errors import ConfigError, RunError
 from tenfold.evaluate import BASE_LABEL, CaseSet, Result
-from tenfold.evaluate.results import merge_results, read_results, write_results
+from tenfold.evaluate.results import ROUTER, merge_results, read_results, write_results
 from tenfold.progress import SILENT, Progress
 from tenfold.route import Router, outcome, quality, rows
 from tenfold.route.quality import Quality
@@ -18,7 +18,7 @@ from tenfold.runs import Run, compositions
 from tenfold.statistics import estimate, mean_rows
 from tenfold.tasks import Task
 
-ROUTED, TOP, LABEL = "routed", "top1", "router"
+ROUTED, TOP = "routed", "top1"
 SOFT, RANDOM, MERGED, MIXTURE = "soft", "random", "merged", "mixture"
 
 
@@ -166,7 +166,7 @@ def _keep(run: Run, found: Sequence[Quality]) -> list[Result]:
     kinds = "+".join(part.spec for part in run.router.parts)
     results = [
         Result(
-            task=LABEL, split=one.of, adapter=kinds, composition=((LABEL, 1.0),), stage=None, seed=run.config.seed,
+            task=ROUTER, split=one.of, adapter=kinds, composition=((ROUTER, 1.0),), stage=None, seed=run.config.seed,
             metric=one.metric, value=one.found.value, low=one.found.low, high=one.found.high, n=one.found.n,
             higher_is_better=one.higher_is_better,
         )

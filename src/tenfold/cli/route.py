@@ -12,6 +12,7 @@ from tenfold.cli.progress import drawing
 from tenfold.cli.report import make_table, paper, show_results
 from tenfold.errors import ConfigError, DataError
 from tenfold.evaluate import Result
+from tenfold.evaluate.results import ROUTER
 from tenfold.evaluate.tables import show_interval
 from tenfold.progress import Progress
 from tenfold.route import Decision, Router
@@ -129,8 +130,8 @@ def show_router(router: Router) -> None:
 
 def show_quality(results: list[Result], console: Console) -> None:
     """The tasks' metrics by who answers, then the router's own."""
-    show_results([one for one in results if one.task != routing.LABEL], console)
-    own = [one for one in results if one.task == routing.LABEL]
+    show_results([one for one in results if one.task != ROUTER], console)
+    own = [one for one in results if one.task == ROUTER]
     lines = [
         (one.metric + ("" if one.higher_is_better else " ↓"), one.split, str(one.n), show_interval(one)) for one in own
     ]

@@ -6,6 +6,7 @@ import typer
 
 from tenfold import training
 from tenfold.cli.arguments import ConfigFile, Overrides
+from tenfold.cli.matrix import show_matrix
 from tenfold.cli.progress import drawing
 from tenfold.cli.report import paper
 from tenfold.cli.route import show_quality
@@ -45,6 +46,7 @@ def train(settings: Config, *, resume: bool = False, overwrite: bool = False) ->
         _say_how_to_go_on(finished)
         raise typer.Exit(130)
     show_quality(finished.results, paper())
+    show_matrix(settings.output_dir, paper())
     typer.echo(f"run: {finished.run.folder.path}")
 
 

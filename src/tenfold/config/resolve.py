@@ -78,8 +78,8 @@ class _Resolution:
 
     def task(self, name: str, raw: Any, top: Layer) -> ResolvedTask | None:
         path = ("tasks", name)
-        if not TASK_NAME.fullmatch(name) or name == "base":
-            self.problem(path, "a task's name is made of letters, digits, _ and -, and is not 'base'")
+        if not TASK_NAME.fullmatch(name) or name in ("base", "router"):
+            self.problem(path, "a task's name is made of letters, digits, _ and -, and is not 'base' or 'router'")
         if raw is not None and not isinstance(raw, dict):
             self.problem(path, f"{shown(raw)} given; must be keys with values, e.g. path: rows.csv")
             return None

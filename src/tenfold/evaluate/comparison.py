@@ -12,7 +12,7 @@ from tenfold.evaluate.evaluation import BASE_LABEL
 from tenfold.evaluate.matrix import OWN
 from tenfold.evaluate.metrics import KL, Measure, Need, find_measure
 from tenfold.evaluate.pairs import find_cases, require_same
-from tenfold.evaluate.results import Result, read_results
+from tenfold.evaluate.results import ROUTER, Result, read_results
 from tenfold.evaluate.transfer import seed_folders
 from tenfold.statistics import Comparison, Floats, compare_seeds, holm, is_binary, ratio, sentence
 
@@ -102,7 +102,7 @@ def _seed(folder: pathlib.Path) -> int:
 
 def _final(folder: pathlib.Path) -> list[Result]:
     """What was measured at the end of a run, or after its last stage. Raises RunError where nothing was."""
-    results = read_results(folder / "results.json")
+    results = [one for one in read_results(folder / "results.json") if one.task != ROUTER]
     if not results:
         raise RunError(f"{folder}: nothing was measured there; use `tenfold evaluate {folder}`")
     ends = [one for one in results if one.stage is None]

@@ -13,6 +13,8 @@ from tenfold.statistics import Comparison
 from tenfold.store.atomic import write
 
 FLOATS = ("low", "high")
+ROUTER = "router"
+"""The task of results that are about a router's choices; they have no cases."""
 
 
 @dataclass(frozen=True)
