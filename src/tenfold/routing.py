@@ -44,8 +44,9 @@ def fit(
 
 def conclude(run: Run, tasks: Sequence[Task], progress: Progress = SILENT) -> list[Result]:
     """After a training: fit the router where the config wants one, and measure its choices; kept in the run."""
-    owned = [task for task in tasks if task.name in compositions(run.config, run.bank)]
-    if not run.config.router_kinds or (run.config.router == ["auto"] and len(owned) < 2):
+    there = compositions(run.config, run.bank)
+    owned = [task for task in tasks if task.name in there]
+    if not run.config.router_kinds or (run.config.router == ["auto"] and len(set(there.values())) < 2):
         return []
     if not any(text for task in owned for text in rows.texts(task.train)):
         return []

@@ -67,7 +67,7 @@ def test_adapters_with_different_heads_side_by_side_are_what_they_are_alone(kind
     for name, loss in zip(rows, together, strict=True):
         assert loss == pytest.approx(alone[name][0], rel=1e-5)
         for key, gradient in take_gradients(bank, name).items():
-            close(gradient, alone[name][1][key], 1e-4)
+            close(gradient, alone[name][1][key], 2e-4)  # sums in another order, as processors differ in
 
 
 @pytest.mark.parametrize("kind", KINDS)

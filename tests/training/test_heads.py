@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification
 
 import tenfold
 from tenfold import runs, training
-from tenfold.adapters import compose
+from tenfold.adapters import compose, copies
 from tenfold.config import Config
 from tenfold.errors import AdapterError
 
@@ -76,7 +76,7 @@ def test_each_row_uses_its_own_task_s_head(composition, project):
         left = tensors(folder, stage)
         lanes.same_bits(left["case"], first)
     assert any("classifier" in key for key in first)
-    assert {name: runs.copies.classes(run.bank.base, run.bank.get(name).copies) for name in run.bank.adapters} == {
+    assert {name: copies.classes(run.bank.base, run.bank.get(name).copies) for name in run.bank.adapters} == {
         "case": 2, "size": 3, "again": 2,
     }  # fmt: skip
     moved = {name: any(not torch.equal(left[name][key], tensors(folder, 3)[name][key]) for key in left[name])

@@ -85,7 +85,8 @@ def combine(bank: Bank, name: str, parts: Composition, recipe: Recipe) -> Instal
     built = blank(kind, found.config, layers)
     for layer, part in built.items():
         for factor, value in zip("ab", found.pairs[layer.name], strict=True):
-            part.register_parameter(factor, nn.Parameter(value.to(bank.device_of(layer), torch.float32)))
+            held = value.to(bank.device_of(layer), torch.float32).contiguous()  # as it is when it is loaded again
+            part.register_parameter(factor, nn.Parameter(held))
     return bank.install(name, "lora", found.config, built)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors.torch import save as to_bytes
 from torch import nn
 
 from tenfold import plugins
@@ -35,7 +34,7 @@ def save(bank: Bank, name: str, folder: Path, described: card.Card) -> None:
     values |= own.tensors(bank.get(name).copies)
     with atomic.folder(folder) as work:
         (work / SETTINGS).write_bytes(documents.text(peft.describe(bank, name)))
-        (work / TENSORS).write_bytes(to_bytes(values, {"format": "pt"}))
+        tensors.write(work / TENSORS, values)
         (work / card.NAME).write_bytes(documents.text(described))
 
 

@@ -5,13 +5,24 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from tenfold.errors import AdapterError
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
+ALIGNMENT = 64  # bytes, as torch allocates: products of tensors that stand otherwise may round otherwise
+
 Shape = tuple[int, ...]
+
+
+def write(path: Path, values: Mapping[str, Tensor]) -> None:
+    """A safetensors file whose header is filled up, so that tensors that are mapped stand as those in memory do."""
+    data = to_bytes(dict(values), {"format": "pt"})
+    size = int.from_bytes(data[:8], "little")
+    gap = -(8 + size) % ALIGNMENT
+    path.write_bytes((size + gap).to_bytes(8, "little") + data[8 : 8 + size] + b" " * gap + data[8 + size :])
 
 
 def read(path: Path, shapes: Mapping[str, Shape], device: torch.device) -> dict[str, Tensor]:
