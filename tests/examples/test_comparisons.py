@@ -148,6 +148,7 @@ def test_the_share_until_the_first_other_token():
     assert quantised.same_start([[1, 2, 3, 4], [1, 2]], [[1, 2, 4, 4], [1, 2]]) == 0.75
 
 
+@pytest.mark.slow
 def test_routers_quality_and_cost(data, capsys):
     assert router.main(["--data", str(data), "--smoke"]) == 0
     found = json.loads(capsys.readouterr().out)

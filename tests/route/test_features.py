@@ -6,6 +6,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from tenfold.base.encoders import load_encoder
 from tenfold.route.features.hidden import Features
+from tenfold.route.memory import Memory, remembering
 
 TEXTS = ["bake the onion", "a", "rain and snow and a cold wind over the hills " * 3]
 
@@ -41,3 +42,21 @@ def test_hidden_states_are_those_of_each_text_alone(tiny_bank):
         with torch.no_grad():
             states = base.model.model(ids).last_hidden_state[0]
         assert np.allclose(row, torch.nn.functional.normalize(states.mean(0), dim=-1).numpy(), atol=1e-4)
+
+
+def test_rows_are_remembered_only_while_fitting():
+    asked = []
+
+    def make(texts):
+        asked.append(list(texts))
+        return np.array([[len(text)] for text in texts], np.float32)
+
+    memory = Memory()
+    memory.rows(["a", "bb"], make)
+    memory.rows(["a"], make)
+    with remembering():
+        assert memory.rows(["a", "bb"], make).ravel().tolist() == [1, 2]
+        assert memory.rows(["bb", "ccc", "bb"], make).ravel().tolist() == [2, 3, 2]
+    memory.rows(["a"], make)
+    assert asked == [["a", "bb"], ["a"], ["a", "bb"], ["ccc"], ["a"]]
+    assert not memory.known

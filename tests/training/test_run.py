@@ -38,13 +38,14 @@ def test_a_run_leaves_everything_that_it_is_to_leave(project):
     folder = finished.run.folder.path
     assert {path.name for path in folder.iterdir()} == {
         "config.yaml", "plan.json", "metrics.jsonl", "results.json", "adapters", "stages", "cases", "checkpoints",
+        "router",
     }  # fmt: skip
     for name in ("upper", "sums"):
         there = {path.name for path in (folder / "adapters" / name).iterdir()}
         assert there == {"adapter_config.json", "adapter_model.safetensors", "card.json"}
         assert there == {path.name for path in (folder / "stages" / "0" / "best" / name).iterdir()}
     cases = {path.name for path in (folder / "cases").iterdir()}
-    assert cases == {"upper.base.jsonl", "upper.upper.jsonl", "sums.base.jsonl", "sums.sums.jsonl"}
+    assert cases == {f"{task}.{by}.jsonl" for task in ("upper", "sums") for by in ("base", task, "routed", "top1")}
     assert Config.load(folder / "config.yaml").dump() == config.dump() == (folder / "config.yaml").read_text()
     plan = json.loads((folder / "plan.json").read_text())
     assert [lane["name"] for lane in plan["stages"][0]["lanes"]] == ["upper", "sums"]

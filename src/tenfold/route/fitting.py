@@ -15,6 +15,7 @@ from tenfold.route import abstention, kinds
 from tenfold.route.abstention import SCORES, Abstention
 from tenfold.route.calibration import Calibration, Labels, calibrate
 from tenfold.route.kinds._base import Setting, Texts
+from tenfold.route.memory import remembering
 from tenfold.route.regression import solve
 from tenfold.route.router import Part, Router
 from tenfold.route.texts import clean
@@ -57,13 +58,14 @@ def fit(
     """
     learnt, held, outside, notes = _prepare(train, validation or {}, _check(kinds, coverage), seed)
     setting = Setting(solve, bank, seed=seed)
-    with progress.start("fitting the router", None, "kinds") as task:
+    with remembering(), progress.start("fitting the router", None, "kinds") as task:
         router = _calibrated(_fitted(learnt, kinds, setting), held)
         task.advance()
         found = _left_out(router, learnt, held, kinds, setting) if not outside else _outside(router, held, outside)
+        name, areas = abstention.choose(found, len(learnt))
+        done = _threshold(router, held, Abstention(name, np.inf, coverage, areas))
         task.advance()
-    name, areas = abstention.choose(found, len(learnt))
-    return replace(_threshold(router, held, Abstention(name, np.inf, coverage, areas)), notes=tuple(notes))
+    return replace(done, notes=tuple(notes))
 
 
 def _check(specs: Sequence[str], coverage: float) -> tuple[int, int]:
@@ -175,11 +177,10 @@ def _left_out(
     pairs = []
     for name in random.Random(setting.seed).sample(list(few), min(LEFT_OUT, len(few))):
         others = [other for other in few if other != name][: 4 * LEFT_OUT]
-        one = replace(_fitted({other: few[other] for other in others}, specs, setting), calibration=router.calibration)
-        one = replace(
-            one,
-            parts=tuple(replace(p, temperature=q.temperature) for p, q in zip(one.parts, router.parts, strict=True)),
-        )
+        one = _fitted({other: few[other] for other in others}, specs, setting)
+        same = zip(one.parts, router.parts, strict=True)
+        parts = tuple(replace(part, temperature=like.temperature) for part, like in same)
+        one = replace(one, parts=parts, calibration=router.calibration)
         pairs.append((_far(one, _flat(others, few_held)[0]), _far(one, few_held[name])))
     return _areas(pairs)
 

@@ -12,6 +12,7 @@ from tenfold.route.abstention import auroc
 from tenfold.route.calibration import Floats, ece_rows, ece_statistic
 from tenfold.route.fitting import fit
 from tenfold.route.kinds._base import Texts
+from tenfold.route.memory import remembering
 from tenfold.route.router import Router
 from tenfold.statistics import NORMAL, Estimate, Z, estimate, mean_rows, wilson
 
@@ -109,13 +110,16 @@ def held_out(
     """AUROC and the share rejected at the wanted coverage for tasks that a router without them is asked about."""
     names = [name for name in train if asked.get(name)][:FOLDS]
     pairs: list[tuple[Floats, Floats, float]] = []
-    for name in names if len(train) > 2 else ():
-        others = {other: texts for other, texts in train.items() if other != name}
-        held = {other: texts for other, texts in validation.items() if other != name}
-        specs = [part.spec for part in router.parts]
-        one = fit(others, held, specs, coverage=router.abstention.coverage, seed=seed, bank=bank)
-        inside = [text for other in others for text in asked.get(other, ())]
-        pairs.append((one.scores(inside).out_of_scope, one.scores(asked[name]).out_of_scope, one.abstention.threshold))
+    with remembering():
+        for name in names if len(train) > 2 else ():
+            others = {other: texts for other, texts in train.items() if other != name}
+            held = {other: texts for other, texts in validation.items() if other != name}
+            specs = [part.spec for part in router.parts]
+            one = fit(others, held, specs, coverage=router.abstention.coverage, seed=seed, bank=bank)
+            inside = [text for other in others for text in asked.get(other, ())]
+            pairs.append(
+                (one.scores(inside).out_of_scope, one.scores(asked[name]).out_of_scope, one.abstention.threshold)
+            )
     if not pairs:
         return []
     rejected = np.concatenate([outer > limit for _, outer, limit in pairs])

@@ -37,7 +37,7 @@ class Source(Protocol):
         """Learn what there is to learn from the texts of so many tasks. Raises TenfoldError for what is not there."""
 
     def rows(self, texts: Sequence[str]) -> Matrix:
-        """(B,) texts -> (B, F), of texts that fitting may ask for again."""
+        """(B,) texts -> (B, F)."""
 
     def dot(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> Floats:
         """(B,) texts, (F, M) -> (B, M): the products of their rows."""

@@ -1,7 +1,8 @@
 """The base model's own hidden states of a text: the mean of the last layer's over its tokens, no second model."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tenfold.base.pack import pack
 from tenfold.base.probe import running
 from tenfold.errors import ConfigError
 from tenfold.route.features._base import Floats, Tensors, refuse
-from tenfold.route.features.embedding import Memory
+from tenfold.route.memory import Memory
 
 if TYPE_CHECKING:
     from tenfold.adapters import Bank
@@ -34,21 +35,19 @@ class Features:
 
     bank: "Bank"
     centre: NDArray[np.float32]
-    memory: Memory = field(default_factory=Memory, compare=False)
 
     @classmethod
     def fit(cls, texts: Sequence[str], tasks: int, argument: str | None, bank: "Bank | None") -> "Features":
         refuse("hidden", argument)
         known = _require(bank)
         raw = cls(known, np.zeros(known.base.model.config.get_text_config().hidden_size, np.float32))
-        states = raw.memory.rows(texts, raw.states)
-        return cls(known, states.mean(axis=0), raw.memory)
+        return cls(known, _memory(known).rows(texts, raw.states).mean(axis=0))
 
     def rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._scaled(self.memory.rows(texts, self.states))
+        return self._scaled(_memory(self.bank).rows(texts, self.states))
 
     def dot(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> Floats:
-        return np.asarray(self._scaled(self.states(texts)) @ vectors, np.float64)
+        return np.asarray(self.rows(texts) @ vectors, np.float64)
 
     def grown(self, texts: Sequence[str]) -> tuple["Features", int, None]:
         return self, len(self.centre), None
@@ -98,6 +97,15 @@ def _means(bank: "Bank", tokens: Sequence[list[int]], path: Path) -> NDArray[np.
     else:
         parts = [states[start:stop] for start, stop, _ in packed.rows]
     return F.normalize(torch.stack([part.mean(0) for part in parts]), dim=-1).cpu().numpy()
+
+
+def _memory(bank: "Bank") -> Memory:
+    return _remembered(f"{bank.base.fingerprint} {bank.base.quantization} {bank.base.device}")
+
+
+@functools.cache
+def _remembered(base: str) -> Memory:
+    return Memory()
 
 
 def _require(bank: "Bank | None") -> "Bank":
