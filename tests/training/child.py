@@ -15,9 +15,11 @@ from tenfold.config import Config
 
 
 def deadly(function, count, number):
+    later = count <= 0
+
     def called(*arguments, **settings):
         nonlocal count
-        if count <= 0:
+        if later:
             timer = threading.Timer(-count, os.kill, (os.getpid(), number))
             timer.daemon = True
             timer.start()

@@ -23,8 +23,8 @@ CASE = {"path": "rows.jsonl", "eval_path": "rows.jsonl", "prompt": "{text}", "re
         "options": ["lower", "upper"]}  # fmt: skip
 SIZE = {"path": "rows.jsonl", "eval_path": "rows.jsonl", "prompt": "{text}", "label_column": "size",
         "labels": {1: "one", 2: "two", 3: "three"}}  # fmt: skip
-TOP = {"prompt_style": "raw", "micro_batch_size": 4, "steps": 4, "lora_r": 2, "learning_rate": 0.01, "save_steps": 2,
-       "schedule": "sequential", "warmup_steps": 0}  # fmt: skip
+TOP = {"prompt_style": "raw", "router": "none", "micro_batch_size": 4, "steps": 4, "lora_r": 2,
+       "learning_rate": 0.01, "save_steps": 2, "schedule": "sequential", "warmup_steps": 0}  # fmt: skip
 TASKS = {"case": CASE, "size": SIZE, "again": {**CASE, "prompt": "{text}{text}"}}
 
 

@@ -69,7 +69,11 @@ def test_one_adapter_answers_every_task(project):
     card = json.loads((folder / "adapters/mixture/card.json").read_text())
     assert card["task"] is None
     assert card["tasks"].keys() == {"upper", "sums"}
-    assert card["metrics"].keys() == {"upper/eval/exact_match", "upper/eval/loss", "sums/eval/exact_match"}
+    drift = {
+        f"{name}/{what}" for name in ("upper", "sums") for what in ("eval/kl_to_base", "general text/general_loss")
+    }
+    scores = {"upper/eval/exact_match", "upper/eval/loss", "sums/eval/exact_match"}
+    assert card["metrics"].keys() == scores | drift
     assert {(one["task"], one["adapter"]) for one in results(folder)} == {
         (task, label) for task in ("upper", "sums") for label in ("base", "mixture")
     }

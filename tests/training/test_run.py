@@ -33,7 +33,7 @@ def finished(project):
 
 
 def test_a_run_leaves_everything_that_it_is_to_leave(project):
-    config = project()
+    config = project(router="auto")
     finished = training.run(config)
     folder = finished.run.folder.path
     assert {path.name for path in folder.iterdir()} == {
