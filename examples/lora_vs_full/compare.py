@@ -23,6 +23,7 @@ from tenfold.cli.progress import drawing
 from tenfold.config import Config
 from tenfold.errors import TenfoldError
 from tenfold.evaluate import BASE_LABEL, Result, read_results
+from tenfold.evaluate.metrics import DRIFT
 from tenfold.evaluate.tables import show_interval
 from tenfold.progress import Progress, Task
 
@@ -125,7 +126,7 @@ def scores(out: Path) -> Iterator[str]:
     found = {way: read_results(out / way / "results.json") for way in WAYS}
     yield f"| task | metric | base | {' | '.join(f'{way} | against the base' for way in WAYS)} |"
     yield f"| --- | --- | --- |{' --- | --- |' * len(WAYS)}"
-    for base in (one for one in found["full"] if one.adapter == BASE_LABEL):
+    for base in (one for one in found["full"] if one.adapter == BASE_LABEL and one.metric not in DRIFT):
         own = [next(one for one in found[way] if same(one, base)) for way in WAYS]
         cells = [f"{show_interval(one)} | {one.comparison.verdict if one.comparison else ''}" for one in own]
         arrow = "" if base.higher_is_better else " (less is better)"

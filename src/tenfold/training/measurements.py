@@ -119,7 +119,7 @@ class Measurements:
         for label in dict.fromkeys(item.adapter for item in items):
             own = [item for item in items if item.adapter == label]
             if not _same(self.known.get(label, []), own):
-                self.known[label] = evaluate.evaluate(bank, own, loss=True, progress=self.progress)
+                self.known[label] = evaluate.evaluate(bank, own, loss=self.wanted, progress=self.progress)
         every = [one for label in dict.fromkeys(item.adapter for item in items) for one in self.known[label]]
         order = [(task.name, split) for task, split in _places(self.tasks)]
         return sorted(every, key=lambda one: order.index((one.task, one.split)))
@@ -133,7 +133,8 @@ class Measurements:
             if (task.name, split) in kept:
                 cases = find_cases(self.folder.path, task.name, split, BASE_LABEL, BEFORE)
                 sizes = count_parameters(bank, ())
-                measures = prepare(task, split, bank.base).with_loss().measures
+                prepared = prepare(task, split, bank.base)
+                measures = (prepared.with_loss() if self.wanted else prepared).measures
                 found.append(CaseSet(task.name, split, BASE_LABEL, (), measures, cases, 0.0, sizes))
         texts = {one.task: find_cases(self.folder.path, one.task, SPLIT, BASE_LABEL, BEFORE) for one in found}
         ones = {one.task: one for one in found}
