@@ -32,7 +32,6 @@ KINDS = (["tfidf"], ["embedding"], ["tfidf", "embedding"], ["nearest"], ["neares
 QUICK = ("tfidf", "nearest")
 ASKED = 100  # texts; twice as many are learnt, half as many calibrate
 MANY, WORDS = 1000, 20_000
-UNRELATED = "rotten_tomatoes/test.jsonl"
 SOURCES: dict[str, dict[str, Any]] = {
     "mnli": {"path": "mnli/train.jsonl", "eval_path": "mnli/validation.jsonl", "prompt": "{premise} {hypothesis}"},
     "rte": {"path": "rte/train.jsonl", "eval_path": "rte/validation.jsonl", "prompt": "{premise} {hypothesis}"},
@@ -62,7 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     kinds = [one for one in KINDS if not options.kinds or "+".join(one) in options.kinds]
     train, held, asked = corpus(options.data, options.rows)
-    others = texts(load("other", settings(UNRELATED), options.data).train)[: options.rows]
     fitted = {"+".join(one): timed(lambda one=one: route.fit(train, held, one)) for one in kinds}
     results: dict[str, Any] = {
         "tasks": len(train),
@@ -71,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "calibrated_on": options.rows // 2,
             "asked_about": options.rows,
         },
-        "quality": [line(name, router, asked, others) for name, (router, _) in fitted.items()],
+        "quality": [line(name, router, asked) for name, (router, _) in fitted.items()],
         "out_of_scope": [scope(name, router, train, held, asked) for name, (router, _) in fitted.items()],
         "cost_at_ten_tasks": [ten(one, train, held, asked) for one in kinds if one != ["bert"]],
         f"cost_at_{options.many}_tasks": [many(one, options.many) for one in (["tfidf"], ["nearest"])],
@@ -104,12 +102,11 @@ def corpus(data: Path, rows: int) -> tuple[dict[str, list[str]], ...]:
     return parts
 
 
-def line(name: str, router: Router, asked: dict[str, list[str]], others: list[str]) -> dict[str, Any]:
-    """Accuracy, macro F1, calibration and what is turned away, with intervals."""
-    found = {(one.metric, one.of): one.found for one in quality.measure(router, asked, others=others)}
+def line(name: str, router: Router, asked: dict[str, list[str]]) -> dict[str, Any]:
+    """Accuracy, macro F1, share below the threshold and calibration, with intervals."""
+    found = {(one.metric, one.of): one.found for one in quality.measure(router, asked)}
     bare = {metric: found[metric, "bare text"] for metric in ("accuracy", "macro_f1", "coverage", "ece")}
-    strange = {f"{metric}, film reviews": found[metric, "unrelated text"] for metric in ("auroc", "rejected")}
-    shown = {metric: interval(one) for metric, one in {**bare, **strange}.items()}
+    shown = {metric: interval(one) for metric, one in bare.items()}
     return {"kind": name, **shown, "ece_uncalibrated": router.calibration.ece_before, "score": router.abstention.score}
 
 

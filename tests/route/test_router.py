@@ -222,3 +222,10 @@ def test_routing_needs_no_torch_and_no_scikit_learn(router, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "cooking []"
+
+
+def test_very_many_tasks_are_told_apart_by_their_mean_directions():
+    texts = {f"task{number}": [f"w{number} common w{number}x", f"w{number} other"] for number in range(230)}
+    router = tenfold.route.fit(texts)
+    chosen = [one.adapter for one in router.decide([f"the w{number} please" for number in range(230)], abstain=False)]
+    assert np.mean([one == name for one, name in zip(chosen, texts, strict=True)]) > 0.95

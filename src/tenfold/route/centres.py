@@ -29,21 +29,19 @@ class Prototypes:
         generator = np.random.default_rng(seed)
         for label in range(classes):
             own[every == label] = starts[label] + generator.permutation(int((every == label).sum())) % counts[label]
-        vectors = _means(features, own, int(starts[-1]))
+        vectors = means(features, own, int(starts[-1]))
         for _ in range(ROUNDS if max(counts) > 1 else 0):
             near = _dot(features, vectors)
             for label in range(classes):
                 rows = every == label
                 own[rows] = starts[label] + near[rows, starts[label] : starts[label + 1]].argmax(axis=1)
-            vectors = _means(features, own, int(starts[-1]))
+            vectors = means(features, own, int(starts[-1]))
         return cls(vectors, np.repeat(np.arange(classes), counts))
 
     def nearest(self, cosines: Floats) -> Floats:
         """(B, M) cosines -> (B, N): with the nearest prototype of each task."""
-        found = np.full((len(cosines), int(self.owners[-1]) + 1), -1.0)
-        for place, owner in enumerate(self.owners):
-            np.maximum(found[:, owner], cosines[:, place], out=found[:, owner])
-        return found
+        starts = np.flatnonzero(np.diff(self.owners, prepend=-1))
+        return np.asarray(np.maximum.reduceat(cosines, starts, axis=1))
 
     def grown(self, features: Matrix, width: int, places: NDArray[np.int64] | None = None) -> "Prototypes":
         """With one task more. places: where the old features stand among ``width`` of them now."""
@@ -76,7 +74,8 @@ def _dot(features: Matrix, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([features.values[a:b] @ vectors[features.columns[a:b]] for a, b in bounds])
 
 
-def _means(features: Matrix, own: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+def means(features: Matrix, own: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    """(B, F) rows, each with the number of its group -> (F, count): the mean direction of each group."""
     width = features.width if isinstance(features, Sparse) else features.shape[1]
     found = np.zeros((width, count), np.float32)
     for row, place in enumerate(own):
