@@ -48,6 +48,14 @@ def test_beside_adapters_of_their_own_nothing_changes(project):
     assert (folder / "added/down/metrics.jsonl").is_file()
 
 
+def test_the_router_knows_it_afterwards(project):
+    config = project(router="auto")
+    folder = training.run(config).run.folder.path
+    assert set(tenfold.load(folder).router.tasks) == {"upper", "sums"}
+    addition.add(folder, task_file(config.folder))
+    assert set(tenfold.load(folder).router.tasks) == {"upper", "sums", "down"}
+
+
 def test_it_trains_what_a_run_of_it_alone_trains(project):
     config = project(sums=None)
     folder = training.run(config).run.folder.path
