@@ -58,16 +58,27 @@ def test_one_pass_gives_peft_s_losses_and_gradients(kind):
         torch.testing.assert_close(gradient, other[name], rtol=1e-3, atol=1e-4 * float(other[name].abs().max()) + 1e-7)
 
 
+def in_double(bank):
+    """The base and its adapters in float64, run in the way that was found in float32."""
+    settle(bank.base)
+    bank.base.model.double()
+    for installed in bank.adapters.values():
+        for module in (*installed.modules.values(), *installed.copies.values()):
+            module.double()
+    return bank
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_adapters_with_different_heads_side_by_side_are_what_they_are_alone(kind):
-    bank = other_bank(kind, a=3, b=5, c=2)
+    """In float64, where what is left of a difference is no rounding: in float32 gradients of up to 46 round by 2e-4."""
+    bank = in_double(other_bank(kind, a=3, b=5, c=2))
     rows = {name: some_texts(bank.base.family, 2, seed=i) for i, name in enumerate("abc")}
     alone = {name: (*train_pass(bank, **{name: own}), take_gradients(bank, name)) for name, own in rows.items()}
     together = train_pass(bank, **rows)
     for name, loss in zip(rows, together, strict=True):
         assert loss == pytest.approx(alone[name][0], rel=1e-5)
         for key, gradient in take_gradients(bank, name).items():
-            close(gradient, alone[name][1][key], 2e-4)  # sums in another order, as processors differ in
+            close(gradient, alone[name][1][key], 1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)
