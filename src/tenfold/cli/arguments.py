@@ -13,3 +13,6 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="Replace a setting, e.g. tasks.dates.lora_r=4.", show_default=False
     ),
 ]
+MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Most tokens of an answer; the task's by default.")]
+Temperature = Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the sampling.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tenfold.cli.arguments import RunFolder
+from tenfold.cli.arguments import MaxNewTokens, RunFolder, Seed, Temperature
 from tenfold.cli.progress import drawing
 from tenfold.errors import TenfoldError
 from tenfold.evaluate import BASE_LABEL
@@ -19,9 +19,6 @@ Adapter = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Who answers first.", show_default="the router, else the first adapter"),
 ]
-MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Most tokens of an answer; the task's by default.")]
-Temperature = Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the sampling.")]
 
 
 def command(

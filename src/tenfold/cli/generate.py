@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tenfold import runs
-from tenfold.cli.arguments import RunFolder
+from tenfold.cli.arguments import MaxNewTokens, RunFolder, Seed, Temperature
 from tenfold.cli.progress import drawing
 from tenfold.cli.route import describe
 from tenfold.errors import ConfigError
@@ -25,9 +25,6 @@ Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="NAME=VALUE", help="A column of the task's prompt, in place of TEXT."),
 ]
-MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Most tokens of an answer; the task's by default.")]
-Temperature = Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the sampling.")]
 
 
 def command(

@@ -57,6 +57,13 @@ class Shelf:
         self._pools: Copied = []
         self.resize(0)
 
+    def put(self, layer: int, slots: Tensor, positions: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the key and value (n, Hkv, D) of new tokens, each to its slot and position -> all of the layer's."""
+        keys, values = self.keys[layer], self.values[layer]
+        keys[slots, :, positions] = key
+        values[slots, :, positions] = value
+        return keys, values
+
     @property
     def bytes(self) -> int:
         """Of all slots, taken or not."""

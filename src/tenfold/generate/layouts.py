@@ -34,9 +34,7 @@ class Steps:
         softcap: float | None,
     ) -> Tensor:  # fmt: skip
         """See ``Layout.attend``, for the shelf's rows."""
-        keys, values = self.shelf.keys[layer], self.shelf.values[layer]
-        keys[self.slots, :, self.positions] = key
-        values[self.slots, :, self.positions] = value
+        keys, values = self.shelf.put(layer, self.slots, self.positions, key, value)
         spread = query.new_zeros(self.used, *query.shape[1:]).index_copy_(0, self.slots, query)
         out = attend(
             spread[:, :, None],
@@ -82,9 +80,7 @@ class Pieces:
         softcap: float | None,
     ) -> Tensor:  # fmt: skip
         """See ``Layout.attend``, for the pieces' tokens."""
-        keys, values = self.shelf.keys[layer], self.shelf.values[layer]
-        keys[self.slots, :, self.positions] = key
-        values[self.slots, :, self.positions] = value
+        keys, values = self.shelf.put(layer, self.slots, self.positions, key, value)
         plain = self.whole and (window is None or self.seen <= window)
         found = attend(
             query[self.queries].view(*self.at.shape, *query.shape[1:]).transpose(1, 2),
