@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import throughput
 from peers import ask_vllm
 from serving_cases import FEW, World, add
 
@@ -21,6 +22,7 @@ Times = list[list[float]]
 def rising(world: World) -> list[dict[str, Any]]:
     """Poisson arrivals under 8 adapters at each rate, until all are answered; vLLM with the same arrivals."""
     lines = []
+    throughput.run(world, world.compositions(FEW), 8)
     for rate in world.options.rates:
         arrivals, draw = [0.0], random.Random(0)
         while arrivals[-1] < world.options.seconds:

@@ -1,6 +1,6 @@
 """What choosing an adapter costs, and how often the choice is right.
 
-    python benchmarks/router.py --data DIR [--smoke]
+    python benchmarks/router.py --data DIR [--costs] [--smoke]
 
 DIR is examples/data. Quality: twelve tasks, nine of real rows (mnli, rte, sst2, imdb, gsm8k, mbpp, multi30k both ways,
 alpaca) and three made ones (dates, contacts, spelling), as a user would type them, without their templates. Some are
@@ -61,23 +61,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     kinds = [one for one in KINDS if not options.kinds or "+".join(one) in options.kinds]
     train, held, asked = corpus(options.data, options.rows)
-    fitted = {"+".join(one): timed(lambda one=one: route.fit(train, held, one)) for one in kinds}
-    results: dict[str, Any] = {
-        "tasks": len(train),
-        "texts_of_a_task": {
-            "learnt": options.rows * 2,
-            "calibrated_on": options.rows // 2,
-            "asked_about": options.rows,
-        },
-        "quality": [line(name, router, asked) for name, (router, _) in fitted.items()],
-        "out_of_scope": [scope(name, router, train, held, asked) for name, (router, _) in fitted.items()],
-        "cost_at_ten_tasks": [ten(one, train, held, asked) for one in kinds if one != ["bert"]],
-        f"cost_at_{options.many}_tasks": [many(one, options.many) for one in (["tfidf"], ["nearest"])],
-    }
+    results = costs(kinds, options.many, train, held, asked)
+    if options.costs:
+        results = earlier() | results
+    else:
+        results = choices(kinds, options.rows, train, held, asked) | results
     print(json.dumps(results, indent=2))
     if not options.kinds:
         print(record.record("router", results, "python benchmarks/router.py"))
     return 0
+
+
+def earlier() -> dict[str, Any]:
+    """What the results file has from an earlier run on the same machine."""
+    path = record.RESULTS / "router.json"
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return dict(found["results"]) if found and found["machine"] == record.machine() else {}
+
+
+def costs(kinds: Sequence[list[str]], count: int, train: Any, held: Any, asked: Any) -> dict[str, Any]:
+    """What each kind costs at ten tasks and at very many. bert costs what embedding does, and is left out."""
+    return {
+        "cost_at_ten_tasks": [ten(one, train, held, asked) for one in kinds if one != ["bert"]],
+        f"cost_at_{count}_tasks": [many(one, count) for one in (["tfidf"], ["nearest"])],
+    }
+
+
+def choices(kinds: Sequence[list[str]], rows: int, train: Any, held: Any, asked: Any) -> dict[str, Any]:
+    """How often each kind is right, and what it makes of texts of no task that it knows."""
+    fitted = {"+".join(one): route.fit(train, held, one) for one in kinds}
+    return {
+        "tasks": len(train),
+        "texts_of_a_task": {"learnt": rows * 2, "calibrated_on": rows // 2, "asked_about": rows},
+        "quality": [line(name, router, asked) for name, router in fitted.items()],
+        "out_of_scope": [scope(name, router, train, held, asked) for name, router in fitted.items()],
+    }
 
 
 def settings(path: str, name: str = "", **more: Any) -> TaskSettings:
@@ -185,6 +203,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--kinds", nargs="*", metavar="KIND", help="only these, e.g. tfidf tfidf+embedding; nothing kept"
     )
+    parser.add_argument("--costs", action="store_true", help="costs alone; the rest stays as it was taken before")
     parser.add_argument("--smoke", action="store_true", help="few texts, two kinds, nothing kept")
     options = parser.parse_args(arguments)
     if options.smoke:

@@ -60,7 +60,7 @@ def loaded(world: World) -> list[dict[str, Any]]:
 
 
 def _measure(world: World, ways: dict[str, list[Composition]]) -> list[dict[str, Any]]:
-    run(world, world.compositions(0), 2)
+    run(world, world.compositions(0), 8)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(world.options.rounds):
         for name, compositions in ways.items():

@@ -1,15 +1,16 @@
 """A small T5 pretrained from nothing by denoising English and German, so that it knows both and translates neither.
 
-    python examples/translation/pretrain.py [--data FOLDER] [--out runs/tiny-t5] [--steps 2500] [--smoke]
+    python examples/translation/pretrain.py [--data FOLDER] [--out runs/tiny-t5] [--steps 3000] [--smoke]
 
-Half of the rows are single sentences, of which spans are hidden (Raffel et al. 2020, arXiv:1910.10683), half are
-pairs of sentences that say the same, in either order, with more of them hidden (translation language modelling,
-Conneau and Lample 2019, arXiv:1901.07291). The tokenizer is made of the same sentences. Writes a folder that
-`tenfold train examples/translation/translation.yaml` takes as its base.
+A third of the rows are single sentences, of which spans are hidden (Raffel et al. 2020, arXiv:1910.10683); the others
+are pairs of sentences that say the same, in either order, with little of one and much or all of the other hidden
+(translation language modelling, Conneau and Lample 2019, arXiv:1901.07291). The tokenizer is made of the same
+sentences. Writes a folder that `tenfold train examples/translation/translation.yaml` takes as its base.
 """
 
 import argparse
 import gzip
+import itertools
 import json
 import random
 import time
@@ -26,7 +27,7 @@ VOCABULARY = 6_000
 SENTINELS = 48
 SPECIAL = ["<pad>", "</s>", "<unk>", *(f"<extra_id_{i}>" for i in range(SENTINELS))]
 PAD, EOS, FIRST = 0, 1, 3  # the first sentinel's id
-HIDDEN = {"single": 0.25, "pair": 0.4}
+ALONE, LITTLE, MUCH = 0.25, 0.1, (0.5, 1.0)  # how much of a sentence is hidden: alone; of a pair's one and other
 SPAN = 3.0  # mean length of what is hidden at a time
 Tokens = list[int]
 
@@ -53,32 +54,36 @@ def make_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def hide(tokens: Tokens, share: float, draw: random.Random) -> tuple[Tokens, Tokens]:
-    """Spans replaced by sentinels, and the sentinels with what they stand for."""
-    count = max(1, round(len(tokens) * share / SPAN))
-    starts = sorted(draw.sample(range(len(tokens)), min(count, len(tokens))))[:SENTINELS]
-    source: Tokens = []
-    target: Tokens = []
-    at = 0
-    for number, start in enumerate(start for i, start in enumerate(starts) if i == 0 or start > starts[i - 1]):
-        if start < at:
-            continue
-        length = min(max(1, round(draw.expovariate(1 / SPAN))), 8)
-        source += [*tokens[at:start], FIRST + number]
-        target += [FIRST + number, *tokens[start : start + length]]
-        at = start + length
-    return [*source, *tokens[at:], EOS], [*target, EOS]
+def masked(count: int, share: float, draw: random.Random) -> list[bool]:
+    """Which of so many tokens to hide: spans, until the share is reached."""
+    hidden = [False] * count
+    while sum(hidden) < min(count, max(1, round(share * count))):
+        start, length = draw.randrange(count), max(1, round(draw.expovariate(1 / SPAN)))
+        hidden[start : start + length] = [True] * len(hidden[start : start + length])
+    return hidden
+
+
+def hide(tokens: Tokens, hidden: Sequence[bool]) -> tuple[Tokens, Tokens]:
+    """Each run of hidden tokens replaced by a sentinel, and the sentinels with what they stand for."""
+    source, target, sentinels = list[int](), list[int](), iter(range(FIRST, FIRST + SENTINELS))
+    for is_hidden, pairs in itertools.groupby(zip(tokens, hidden, strict=True), key=lambda pair: pair[1]):
+        run, sentinel = [token for token, _ in pairs], next(sentinels, None) if is_hidden else None
+        source += run if sentinel is None else [sentinel]
+        target += [] if sentinel is None else [sentinel, *run]
+    return [*source, EOS], [*target, EOS]
 
 
 def rows(pairs: Sequence[tuple[Tokens, Tokens]], seed: int) -> Iterator[tuple[Tokens, Tokens]]:
-    """Rows without end: every pair as two single sentences and twice as a pair, over and over in new orders."""
+    """Rows without end, over and over in new orders: of every pair one sentence alone, and both in either order."""
     draw = random.Random(seed)
     while True:
-        for one, other in draw.sample(pairs, len(pairs)):
-            for text in (one, other):
-                yield hide(text, HIDDEN["single"], draw)
-            for both in ([*one, *other], [*other, *one]):
-                yield hide(both, HIDDEN["pair"], draw)
+        for pair in draw.sample(pairs, len(pairs)):
+            alone = draw.choice(pair)
+            yield hide(alone, masked(len(alone), ALONE, draw))
+            for one, other in (pair, pair[::-1]):
+                shares = draw.sample((LITTLE, draw.uniform(*MUCH)), 2)
+                hidden = [masked(len(text), share, draw) for text, share in zip((one, other), shares, strict=True)]
+                yield hide([*one, *other], hidden[0] + hidden[1])
 
 
 def rectangle(lines: Sequence[Tokens], pad: int) -> torch.Tensor:
@@ -128,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("examples/data/multi30k"))
     parser.add_argument("--out", type=Path, default=Path("runs/tiny-t5"))
-    parser.add_argument("--steps", type=int, default=2_500)
+    parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--smoke", action="store_true", help="a few steps of a smaller model, to see that it runs")
     options = parser.parse_args()
     pairs = read_pairs(options.data / "train.jsonl.gz")[: 300 if options.smoke else None]
