@@ -21,37 +21,36 @@ Times = list[list[float]]
 
 def rising(world: World) -> list[dict[str, Any]]:
     """Poisson arrivals under 8 adapters at each rate, until all are answered; vLLM with the same arrivals."""
-    lines = []
-    throughput.run(world, world.compositions(FEW), 8)
+    lines, live = [], Live(world.bank, prefill_tokens=256)
+    throughput.run(world, live, world.compositions(FEW), "warm")
     for rate in world.options.rates:
         arrivals, draw = [0.0], random.Random(0)
         while arrivals[-1] < world.options.seconds:
             arrivals.append(arrivals[-1] + draw.expovariate(rate))
-        lines.append(_line("tenfold", rate, _serve(world, arrivals), world.options.new))
+        lines.append(_line("tenfold", rate, _serve(world, live, arrivals), world.options.new))
         if world.options.vllm:
             times = ask_vllm(world, {"mode": "load", "arrivals": arrivals})
             lines.append(_line("vLLM", rate, times, world.options.new))
     return lines
 
 
-def _serve(world: World, arrivals: list[float]) -> Times:
-    live = Live(world.bank, prefill_tokens=256)
+def _serve(world: World, live: Live, arrivals: list[float]) -> Times:
     first, end, start = dict[int, float](), dict[int, float](), time.perf_counter()
-    sent = 0
+    sent, asked = 0, dict[int, int]()
     while len(end) < len(arrivals):
         now = time.perf_counter() - start
         while sent < len(arrivals) and arrivals[sent] <= now:
             prompt, composition = world.prompts[sent % len(world.prompts)], compose(f"a{sent % FEW}")
-            live.submit(Request(prompt, composition, world.options.new))
+            asked[live.submit(Request(prompt, composition, world.options.new), tenant=str(len(arrivals)))] = sent
             sent += 1
         if live.idle:
             time.sleep(0.001)
         for event in live.step():
             now = time.perf_counter() - start
             if event.tokens:
-                first.setdefault(event.number, now)
+                first.setdefault(asked[event.number], now)
             if event.finish:
-                end[event.number] = now
+                end[asked[event.number]] = now
     return [[arrivals[i], first[i], end[i]] for i in range(len(arrivals))]
 
 

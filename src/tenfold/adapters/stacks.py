@@ -4,14 +4,18 @@ A composition whose adapters are low-rank everywhere is itself a low-rank update
 with the same ranks on the same layers share a stack: A (N, R, D_in) and B (N, R, D_out) for each layer.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tenfold.adapters.bank import Bank
 from tenfold.adapters.composition import BASE, Composition, Frame, frame_of
+from tenfold.base.attention import attention
+from tenfold.base.head import hidden_states
 
 ALONE = 32  # a product of its own costs as much as this many padded rows in a batched one
 BATCHED = 60  # and so much the gathering for a batched one
@@ -26,13 +30,15 @@ class Stack:
     """Updates of one shape. Slots 0 to N - 1 hold those of the pass that was arranged last.
 
     size: how many slots there are. a[layer] (slots, R, D_in), b[layer] (slots, R, D_out) with scales and weights in it.
-    Layers that are given the same are a family, known once a pass has been through: joint[layer] (slots, R', D_in) is A
-    of its whole family, and part[layer] says which of those R' are its own.
+    families: layers that are given the same: joint[layer] (slots, R', D_in) is A of its whole family, and part[layer]
+    says which of those R' are its own.
     """
 
-    def __init__(self, bank: Bank, shape: Shape) -> None:
+    def __init__(self, bank: Bank, shape: Shape, families: Sequence[Sequence[str]]) -> None:
         self.bank, self.shape = bank, shape
-        self.families: list[list[str]] | None = None
+        own = {layer for layer, _ in shape}
+        found = [[layer for layer in family if layer in own] for family in families]
+        self.families = [family for family in found if family]
         self.a: dict[str, Tensor] = {}
         self.b: dict[str, Tensor] = {}
         self.joint: dict[str, Tensor] = {}
@@ -55,20 +61,12 @@ class Stack:
                 self._write(slot, composition)
         return {key: self._slots[key] for key in wanted}
 
-    def learn(self, families: Sequence[Sequence[str]]) -> None:
-        """Which layers are given the same. What was in the slots is written again."""
-        own = {layer for layer, _ in self.shape}
-        found = [[layer for layer in family if layer in own] for family in families]
-        known = {layer for family in found for layer in family}
-        self.families = [family for family in found if family] + [[layer] for layer in own - known]
-        self._grow(self.size)
-
     def _grow(self, slots: int) -> None:
         """So many slots, all free: what was there is written again."""
         self.size = slots
         self._slots.clear()
         ranks = dict(self.shape)
-        for family in self.families or [[layer] for layer in ranks]:
+        for family in self.families:
             joint = self._empty(family[0], slots, sum(ranks[layer] for layer in family), wide=False)
             at = 0
             for layer in family:
@@ -116,48 +114,48 @@ class Rows:
     places: Tensor | None = None
 
 
+class _Use(NamedTuple):
+    """Rows on one layer. joint (N, D_in, R'), b (N, R, D_out): of the slots that are used. key: whose joint it is."""
+
+    rows: Rows
+    key: tuple[int, int]
+    joint: Tensor
+    part: slice
+    b: Tensor
+
+
 class Stacked:
-    """The stacked updates of one pass."""
+    """The stacked updates of one pass, or of many that are arranged alike."""
 
     def __init__(self, rows: Sequence[Rows]) -> None:
-        self._uses: dict[str, list[Rows]] = {}
+        self._uses: dict[str, list[_Use]] = {}
         for one in rows:
             for layer, _ in one.stack.shape:
-                self._uses.setdefault(layer, []).append(one)
-        self.families: list[list[str]] = []
+                self._uses.setdefault(layer, []).append(_use(one, layer))
         self._given: Tensor | None = None
         self._gathered: dict[int, Tensor] = {}
         self._lows: dict[tuple[int, int], Tensor] = {}
-
-    @property
-    def stacks(self) -> list[Stack]:
-        """That it uses."""
-        return list({id(rows.stack): rows.stack for uses in self._uses.values() for rows in uses}.values())
 
     def add(self, layer: str, given: Tensor, x: Tensor, y: Tensor) -> None:
         """Add a layer's updates to y (T, D_out) in place. x (T, D_in): what the layer was given, flat."""
         if self._given is not given:  # layers that are given the same share what is made of it
             self._given, self._gathered, self._lows = given, {}, {}
-            self.families.append([])
-        self.families[-1].append(layer)
-        for rows in self._uses.get(layer, ()):
-            for slot, start, stop in rows.alone:
-                y[start:stop].addmm_(x[start:stop] @ rows.stack.a[layer][slot].T, rows.stack.b[layer][slot])
-            if rows.even or rows.index is not None:
-                self._batched(rows, layer, x, y)
+        for use in self._uses.get(layer, ()):
+            for slot, start, stop in use.rows.alone:
+                y[start:stop].addmm_(x[start:stop] @ use.joint[slot, :, use.part], use.b[slot])
+            if use.rows.even or use.rows.index is not None:
+                self._batched(use, x, y)
 
-    def _batched(self, rows: Rows, layer: str, x: Tensor, y: Tensor) -> None:
-        joint = rows.stack.joint[layer]
-        if (rows.start, id(joint)) not in self._lows:
-            low = torch.bmm(self._given_to(rows, x), joint[: rows.slots].transpose(1, 2))
-            self._lows[rows.start, id(joint)] = low
-        low = self._lows[rows.start, id(joint)][:, :, rows.stack.part[layer]]
-        b = rows.stack.b[layer][: rows.slots]
+    def _batched(self, use: _Use, x: Tensor, y: Tensor) -> None:
+        rows = use.rows
+        if use.key not in self._lows:
+            self._lows[use.key] = torch.bmm(self._given_to(rows, x), use.joint)
+        low = self._lows[use.key][:, :, use.part]
         if rows.even:
-            y[rows.start : rows.stop].view(rows.slots, rows.even, -1).baddbmm_(low, b)
+            y[rows.start : rows.stop].view(rows.slots, rows.even, -1).baddbmm_(low, use.b)
             return
         assert rows.inverse is not None, "padded rows with no way back"
-        found = torch.bmm(low, b).flatten(0, 1).index_select(0, rows.inverse)
+        found = torch.bmm(low, use.b).flatten(0, 1).index_select(0, rows.inverse)
         if rows.places is not None:
             y.index_add_(0, rows.places, found)
         else:
@@ -173,6 +171,13 @@ class Stacked:
         return self._gathered[rows.start]
 
 
+def _use(rows: Rows, layer: str) -> _Use:
+    stack, slots = rows.stack, rows.slots
+    joint = stack.joint[layer]
+    key = (rows.start, id(joint))
+    return _Use(rows, key, joint[:slots].transpose(1, 2), stack.part[layer], stack.b[layer][:slots])
+
+
 class Stacks:
     """All stacks of a bank that passes of one engine use. Parameters must not change in the meantime."""
 
@@ -181,31 +186,24 @@ class Stacks:
         self._stacks: dict[Shape, Stack] = {}
         self._last: tuple[list[Composition], list[Key]] | None = None
         self._arranged: tuple[list[int], Frame] = ([], Frame([]))
-        self._together: Stacked | None = None
+
+    @functools.cached_property
+    def _families(self) -> list[list[str]]:
+        return families(self.bank)
 
     def arrange(self, compositions: Sequence[Composition]) -> tuple[list[int], Frame]:
         """Rows of one token each, by composition -> the order in which a pass takes them, and its frame."""
         now = list(compositions), [self._key(one) for one in compositions]
-        if self._learn() or now != self._last:
+        if now != self._last:
             self._last, self._arranged = now, self._arrange(*now)
         return self._arranged
-
-    def _learn(self) -> bool:
-        """Tell new stacks which layers are given the same, as the last pass has found -> whether any was new."""
-        last = self._together
-        new = [stack for stack in last.stacks if stack.families is None] if last and last.families else []
-        for stack in new:
-            stack.learn(last.families if last else [])
-        if last:
-            last.families.clear()
-        return bool(new)
 
     def _arrange(self, compositions: list[Composition], keys: list[Key]) -> tuple[list[int], Frame]:
         members: dict[Shape, list[int]] = {}
         for i, composition in enumerate(compositions):
             members.setdefault(self._shape(composition), []).append(i)
         plain = sorted(members.pop((), []), key=lambda i: compositions[i])
-        self._stacks = {shape: self._stacks.get(shape) or Stack(self.bank, shape) for shape in members}
+        self._stacks = {shape: self._stacks.get(shape) or Stack(self.bank, shape, self._families) for shape in members}
         order, rows = list[int](), list[Rows]()
         for shape, numbers in members.items():
             slots = self._stacks[shape].arrange({keys[i]: compositions[i] for i in numbers})
@@ -216,8 +214,7 @@ class Stacks:
             rows.append(_layout(self._stacks[shape], counts, len(order), self.bank.base.device))
             order += numbers
         lengths = [(BASE, 1)] * len(order) + [(compositions[i], 1) for i in plain]
-        self._together = Stacked(rows) if rows else None
-        return order + plain, Frame(frame_of(lengths).segments, stacked=self._together)
+        return order + plain, Frame(frame_of(lengths).segments, stacked=Stacked(rows) if rows else None)
 
     def _key(self, composition: Composition) -> Key:
         return tuple((self.bank.get(name).generation, weight) for name, weight in composition)
@@ -235,6 +232,31 @@ class Stacks:
                     return ()
                 ranks[layer] = ranks.get(layer, 0) + len(product.a)
         return tuple(sorted(ranks.items()))
+
+
+def families(bank: Bank) -> list[list[str]]:
+    """Linear layers that are given the very same tensor, as one token shows that goes through the base alone."""
+    found, last = list[list[str]](), list[object]([None])
+
+    def see(name: str, given: object) -> None:
+        if given is not last[0]:
+            last[0] = given
+            found.append([])
+        found[-1].append(name)
+
+    hooks = [
+        bank.frozen[name].register_forward_pre_hook(lambda _, args, name=name: see(name, args[0]))
+        for name in bank.linear
+    ]
+    try:
+        zero = torch.zeros(1, 1, dtype=torch.long, device=bank.base.device)
+        with torch.inference_mode(), attention(bank.base.model, "eager"):
+            hidden_states(bank.base.model, zero, zero)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    seen = {name for family in found for name in family}
+    return found + [[name] for name in bank.linear if name not in seen]
 
 
 def _layout(stack: Stack, counts: Sequence[int], start: int, device: torch.device) -> Rows:
