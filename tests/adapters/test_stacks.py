@@ -9,7 +9,7 @@ from peer import fill, some_ids, tiny_base
 from tenfold.adapters import Bank, Frame, Segment, compose
 from tenfold.adapters.dora import Config as Dora
 from tenfold.adapters.lora import Config
-from tenfold.adapters.stacks import Stacks, families
+from tenfold.adapters.stacks import Stack, Stacks, families
 
 
 def lora_bank(family="llama"):
@@ -77,6 +77,21 @@ def test_slots_follow_who_is_there():
             found[order] = mlp(bank, ids[order])
         _, apart = run(bank, there, ids)
         assert torch.allclose(found, apart, atol=1e-5)
+
+
+def test_what_comes_again_is_still_there_and_what_grows_keeps_it(monkeypatch):
+    bank, written = lora_bank(), []
+    write = Stack._write
+    monkeypatch.setattr(Stack, "_write", lambda self, slot, one: (written.append(one), write(self, slot, one)))
+    stacks, there = Stacks(bank), [compose("a"), compose("b"), compose("c")]
+    for some in (there[:1], there, [compose("d")], there):
+        order, frame = stacks.arrange(some)
+    assert written == [*there, compose("d")]
+    ids = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode(), bank.use(frame):
+        found = torch.empty_like(mlp(bank, ids))
+        found[order] = mlp(bank, ids[order])
+    assert torch.allclose(found, run(bank, there, ids)[1], atol=1e-5)
 
 
 def test_a_new_adapter_under_an_old_name_is_seen():

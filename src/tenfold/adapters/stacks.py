@@ -5,13 +5,14 @@ with the same ranks on the same layers share a stack: A (N, R, D_in) and B (N, R
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from tenfold.adapters._base import Layer
 from tenfold.adapters.bank import Bank
 from tenfold.adapters.composition import BASE, Composition, Frame, frame_of
 from tenfold.base.attention import attention
@@ -19,6 +20,8 @@ from tenfold.base.head import hidden_states
 
 ALONE = 32  # a product of its own costs as much as this many padded rows in a batched one
 BATCHED = 60  # and so much the gathering for a batched one
+KEPT = 2  # stacks that stay though no row of the pass needs them, with those that it needs
+REMEMBERED = 4096  # shapes of compositions
 
 Key = tuple[tuple[str, float], ...]
 """What adapters contain, with weights: a composition by generations."""
@@ -57,28 +60,29 @@ class Stack:
             if self._slots.get(key, count) >= count:
                 slot = free.pop()
                 self._slots.pop(owners.get(slot, key), None)
-                self._slots[key] = slot
                 self._write(slot, composition)
+                self._slots[key] = slot
         return {key: self._slots[key] for key in wanted}
 
     def _grow(self, slots: int) -> None:
-        """So many slots, all free: what was there is written again."""
-        self.size = slots
-        self._slots.clear()
-        ranks = dict(self.shape)
+        """So many slots, with what is in those that there are."""
+        ranks, self.size = dict(self.shape), slots
         for family in self.families:
-            joint = self._empty(family[0], slots, sum(ranks[layer] for layer in family), wide=False)
-            at = 0
+            rank, at = sum(ranks[layer] for layer in family), 0
+            place = self.bank.linear[family[0]]
+            joint = self._wider(self.joint.get(family[0]), place, (slots, rank, place.d_in))
             for layer in family:
+                place = self.bank.linear[layer]
                 self.joint[layer], self.part[layer] = joint, slice(at, at + ranks[layer])
                 self.a[layer] = joint[:, self.part[layer]]
-                self.b[layer] = self._empty(layer, slots, ranks[layer], wide=True)
+                self.b[layer] = self._wider(self.b.get(layer), place, (slots, ranks[layer], place.d_out))
                 at += ranks[layer]
 
-    def _empty(self, layer: str, slots: int, rank: int, *, wide: bool) -> Tensor:
-        place = self.bank.linear[layer]
-        shape = (slots, rank, place.d_out if wide else place.d_in)
-        return torch.empty(shape, dtype=self.bank.base.dtype, device=self.bank.device_of(place))
+    def _wider(self, old: Tensor | None, place: Layer, shape: tuple[int, int, int]) -> Tensor:
+        new = torch.empty(shape, dtype=self.bank.base.dtype, device=self.bank.device_of(place))
+        if old is not None:
+            new[: len(old)] = old
+        return new
 
     def _write(self, slot: int, composition: Composition) -> None:
         for layer, _ in self.shape:
@@ -184,6 +188,7 @@ class Stacks:
     def __init__(self, bank: Bank) -> None:
         self.bank = bank
         self._stacks: dict[Shape, Stack] = {}
+        self._shapes: dict[Key, Shape] = {}
         self._last: tuple[list[Composition], list[Key]] | None = None
         self._arranged: tuple[list[int], Frame] = ([], Frame([]))
 
@@ -201,9 +206,9 @@ class Stacks:
     def _arrange(self, compositions: list[Composition], keys: list[Key]) -> tuple[list[int], Frame]:
         members: dict[Shape, list[int]] = {}
         for i, composition in enumerate(compositions):
-            members.setdefault(self._shape(composition), []).append(i)
+            members.setdefault(self._shape(composition, keys[i]), []).append(i)
         plain = sorted(members.pop((), []), key=lambda i: compositions[i])
-        self._stacks = {shape: self._stacks.get(shape) or Stack(self.bank, shape, self._families) for shape in members}
+        self._keep(members)
         order, rows = list[int](), list[Rows]()
         for shape, numbers in members.items():
             slots = self._stacks[shape].arrange({keys[i]: compositions[i] for i in numbers})
@@ -216,11 +221,25 @@ class Stacks:
         lengths = [(BASE, 1)] * len(order) + [(compositions[i], 1) for i in plain]
         return order + plain, Frame(frame_of(lengths).segments, stacked=Stacked(rows) if rows else None)
 
+    def _keep(self, shapes: Iterable[Shape]) -> None:
+        """Stacks of these shapes, and of the last few others: what comes again is not written again."""
+        now = {shape: self._stacks.get(shape) or Stack(self.bank, shape, self._families) for shape in shapes}
+        others = {shape: stack for shape, stack in self._stacks.items() if shape not in now}
+        room = max(0, KEPT - len(now))
+        self._stacks = dict([*others.items()][len(others) - min(room, len(others)) :]) | now
+
     def _key(self, composition: Composition) -> Key:
         return tuple((self.bank.get(name).generation, weight) for name, weight in composition)
 
-    def _shape(self, composition: Composition) -> Shape:
+    def _shape(self, composition: Composition, key: Key) -> Shape:
         """Its layers with ranks; () where it is the base, or not low-rank on each of them."""
+        if key not in self._shapes:
+            if len(self._shapes) >= REMEMBERED:
+                self._shapes.clear()
+            self._shapes[key] = self._shape_of(composition)
+        return self._shapes[key]
+
+    def _shape_of(self, composition: Composition) -> Shape:
         ranks: dict[str, int] = {}
         for name, _ in composition:
             installed = self.bank.get(name)
