@@ -8,9 +8,9 @@ from tenfold import training
 from tenfold.cli.arguments import ConfigFile, Overrides
 from tenfold.cli.matrix import show_matrix
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import paper
 from tenfold.cli.route import show_quality
 from tenfold.cli.stages import show_plan
+from tenfold.cli.tables import paper
 from tenfold.config import Config
 from tenfold.errors import ConfigError
 from tenfold.training import Finished
