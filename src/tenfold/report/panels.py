@@ -14,6 +14,8 @@ from tenfold.report.style import GRID, INK, MUTED, colour
 SMOOTH = 25  # a mean over so many points at most, a tenth of the curve at least
 FEWEST = 3
 """Groups that bars have room for at least, so that a lone one is no wall."""
+MOST_NUMBERS = 12
+"""Bars that have their values written above them."""
 CROWD = 8
 """Labels that a legend takes at most."""
 Points = Sequence[tuple[float, float]]
@@ -97,6 +99,9 @@ def bars(axes: Any, given: Sequence[Bar], title: str, ylabel: str) -> None:
         own = [one for one in given if one.label == label]
         places = [groups.index(one.group) + (number - (len(labels) - 1) / 2) * width for one in own]
         axes.bar(places, [one.value for one in own], width * 0.9, color=colour(number), alpha=0.8, label=label)
+        for at, one in zip(places, own, strict=True) if len(given) <= MOST_NUMBERS else ():
+            top = one.value if isnan(one.high) else max(one.high, one.value)
+            axes.annotate(f"{one.value:.3f}", (at, top), (0, 3), textcoords="offset points", ha="center", fontsize=8)
         sure = [(at, one) for at, one in zip(places, own, strict=True) if not isnan(one.low)]
         if sure:
             spread = [[one.value - one.low for _, one in sure], [one.high - one.value for _, one in sure]]

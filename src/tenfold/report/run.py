@@ -7,7 +7,7 @@ import yaml
 from tenfold.report import cost, examples, results, router, setting, stages, training
 from tenfold.report.page import Page
 from tenfold.report.source import Source
-from tenfold.store.run import CONFIG
+from tenfold.store.run import CONFIG, SEED
 
 SECTIONS = (results, training, stages, router, examples, cost, setting)
 """Each module's ``section(source)`` is a part of the page, or None where the run has nothing for it."""
@@ -17,7 +17,12 @@ def page(folder: pathlib.Path) -> Page:
     """Everything that a run folder has to show. Raises RunError for torn files."""
     source = Source(folder)
     sections = [found for part in SECTIONS if (found := part.section(source))]
-    return Page(folder.resolve().name, _kind(source), results.sentences(source), sections, _foot(source))
+    return Page(_title(folder.resolve()), _kind(source), results.sentences(source), sections, _foot(source))
+
+
+def _title(place: pathlib.Path) -> str:
+    """The folder's name; of one seed's run with that of all seeds before it."""
+    return f"{place.parent.name}, {place.name}" if SEED.fullmatch(place.name) else place.name
 
 
 def _kind(source: Source) -> str:

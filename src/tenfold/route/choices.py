@@ -88,8 +88,9 @@ def _bins(probabilities: Floats, labels: Labels) -> list[Bin]:
 
 def _curve(far: Floats, right: Sequence[bool] | np.ndarray) -> list[Point]:
     """At quantiles of the scores, so that the points lie at even coverages."""
-    limits = np.quantile(far[np.isfinite(far)], np.linspace(0, 1, POINTS)) if np.isfinite(far).any() else []
-    return [_point(float(limit), far, right) for limit in dict.fromkeys(map(float, limits))]
+    finite = far[np.isfinite(far)]
+    limits = np.quantile(finite, np.linspace(0, 1, POINTS)).tolist() if len(finite) else []
+    return [_point(limit, far, right) for limit in dict.fromkeys(limits)]
 
 
 def _point(limit: float, far: Floats, right: Sequence[bool] | np.ndarray) -> Point:

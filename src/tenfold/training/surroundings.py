@@ -40,4 +40,4 @@ def _weights(base: Base) -> int:
     model = base.model
     apart = {id(module): module for module in (model.get_input_embeddings(), model.get_output_embeddings()) if module}
     shared = {id(p): p for module in apart.values() for p in module.parameters()}
-    return sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in shared.values())
+    return int(sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in shared.values()))
