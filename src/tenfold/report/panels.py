@@ -1,20 +1,20 @@
 """What is painted onto axes: curves, heat maps, bars with intervals, a router's reliability and coverage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
 import numpy as np
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from tenfold.report.style import GRID, INK, MUTED, colour
 
 SMOOTH = 25  # a mean over so many points at most, a tenth of the curve at least
 FEWEST = 3
 """Groups that bars have room for at least, so that a lone one is no wall."""
-MOST_NUMBERS = 12
+MOST_NUMBERS = 9
 """Bars that have their values written above them."""
 CROWD = 8
 """Labels that a legend takes at most."""
@@ -92,28 +92,34 @@ def heat(
 
 
 def bars(axes: Any, given: Sequence[Bar], title: str, ylabel: str) -> None:
-    """Groups of bars with intervals."""
+    """Groups of bars with intervals, from zero."""
     groups, labels = (list(dict.fromkeys(getattr(one, key) for one in given)) for key in ("group", "label"))
     width = 0.8 / len(labels)
     for number, label in enumerate(labels):
         own = [one for one in given if one.label == label]
         places = [groups.index(one.group) + (number - (len(labels) - 1) / 2) * width for one in own]
         axes.bar(places, [one.value for one in own], width * 0.9, color=colour(number), alpha=0.8, label=label)
-        for at, one in zip(places, own, strict=True) if len(given) <= MOST_NUMBERS else ():
-            top = one.value if isnan(one.high) else max(one.high, one.value)
-            axes.annotate(f"{one.value:.3f}", (at, top), (0, 3), textcoords="offset points", ha="center", fontsize=8)
-        sure = [(at, one) for at, one in zip(places, own, strict=True) if not isnan(one.low)]
-        if sure:
-            spread = [[one.value - one.low for _, one in sure], [one.high - one.value for _, one in sure]]
-            axes.errorbar(
-                [at for at, _ in sure], [one.value for _, one in sure], np.maximum(spread, 0),
-                fmt="none", ecolor=INK, elinewidth=1, capsize=2.5,
-            )  # fmt: skip
+        for at, one in zip(places, own, strict=True):
+            _finish_bar(axes, at, one, numbered=len(given) <= MOST_NUMBERS)
     _name_columns(axes, groups)
-    axes.set(title=title, ylabel=ylabel, xlim=(-0.5, max(len(groups), FEWEST) - 0.5))
+    middle, room = (len(groups) - 1) / 2, max(len(groups), FEWEST) / 2
+    axes.set(title=title, ylabel=ylabel, xlim=(middle - room, middle + room))
+    axes.margins(y=0.12)
+    if all(min(one.value, one.value if isnan(one.low) else one.low) >= 0 for one in given):
+        axes.set_ylim(bottom=0, top=None if any(one.value or one.high > 0 for one in given) else 1)
     axes.grid(visible=False, axis="x")
     if len(labels) > 1:
         axes.legend(ncols=min(4, len(labels)), loc="lower left", bbox_to_anchor=(0, 1.0) if not title else None)
+
+
+def _finish_bar(axes: Any, at: float, one: Bar, numbered: bool) -> None:
+    """Its interval, and its value above that."""
+    top = one.value if isnan(one.high) else max(one.high, one.value)
+    if not isnan(one.low):
+        spread = [[max(0.0, one.value - one.low)], [max(0.0, one.high - one.value)]]
+        axes.errorbar(at, one.value, spread, fmt="none", ecolor=INK, elinewidth=1, capsize=2.5)
+    if numbered:
+        axes.annotate(f"{one.value:.3f}", (at, top), (0, 3), textcoords="offset points", ha="center", fontsize=7.5)
 
 
 def reliability(axes: Any, bins: Sequence[tuple[float, float, int, float, float]]) -> None:
@@ -139,22 +145,21 @@ def coverage(axes: Any, points: Sequence[tuple[float, float]], now: tuple[float,
     axes.set_title("coverage and accuracy")
 
 
-def scatter(axes: Any, series: Mapping[str, Sequence[tuple[Any, float]]], title: str, ylabel: str, log: bool) -> None:
-    """Values over one setting, a colour for each series: numbers on an axis, other values as names."""
-    given = [x for points in series.values() for x, _ in points]
+def scatter(axes: Any, points: Sequence[tuple[Any, float]], title: str, ylabel: str, log: bool) -> None:
+    """Values over one setting: numbers on an axis, other values as names."""
+    given = [x for x, _ in points]
     numeric = all(isinstance(x, int | float) and not isinstance(x, bool) for x in given)
     names = [] if numeric else list(dict.fromkeys(map(str, given)))
-    for number, (label, points) in enumerate(series.items()):
-        places = [x if numeric else names.index(str(x)) for x, _ in points]
-        axes.scatter(places, [y for _, y in points], s=26, color=colour(number), alpha=0.65, linewidths=0, label=label)
+    places = [x if numeric else names.index(str(x)) for x in given]
+    axes.scatter(places, [y for _, y in points], s=26, color=colour(0), alpha=0.65, linewidths=0)
     if names:
         _name_columns(axes, names)
         axes.set_xlim(-0.5, len(names) - 0.5)
     elif log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(title=title, ylabel=ylabel)
-    if 1 < len(series) <= CROWD:
-        axes.legend()
 
 
 def _name_columns(axes: Any, names: Sequence[str]) -> None:

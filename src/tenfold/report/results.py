@@ -1,83 +1,31 @@
 """What was learnt: sentences, the table of results, bars, and what the adapters do to the base."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property, partial
-from math import nan
+from functools import partial
 
 from tenfold import evaluate
-from tenfold.errors import RunError
 from tenfold.evaluate import BASE_LABEL, Result
-from tenfold.evaluate.comparison import Finding, Side, compare_sides
-from tenfold.evaluate.matrix import OWN
+from tenfold.evaluate.matrix import FULL
 from tenfold.evaluate.results import ROUTER
 from tenfold.evaluate.tables import show_interval
 from tenfold.report.markup import Markup, element, join, table, verdict
 from tenfold.report.page import Section, note, plots
 from tenfold.report.panels import Bar, bars
-from tenfold.report.source import ROUTED, Source, adapted, named, places
+from tenfold.report.scores import Scores
+from tenfold.report.source import ROUTED, Source, named, places
 from tenfold.report.style import Drawing, draw
-from tenfold.statistics import Comparison, Estimate, over_seeds, sentence
+from tenfold.statistics import Estimate, sentence
 
 MOST_SENTENCES = 8
 MOST_BARS = 16
-Place = tuple[str, str, str]
-
-
-class Table:
-    """Every place (task, split, metric) with what was measured there, seeds together."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.several = len(source.seeds) > 1
-
-    @cached_property
-    def findings(self) -> dict[Place, Finding]:
-        """Of several seeds the comparisons of the tasks' own adapters with the base, cases and seeds together."""
-        try:
-            found = compare_sides([Side(self.source.folder, BASE_LABEL), Side(self.source.folder, OWN)])
-        except RunError:
-            return {}
-        return {(one.task, one.split, one.metric): one for one in found}
-
-    def estimate(self, place: Place, label: str) -> Estimate | None:
-        """The value of a label: of one seed with its interval over cases, of several the mean with that over seeds."""
-        own = [one for one in self.source.tasks if (one.task, one.split, one.metric, one.adapter) == (*place, label)]
-        if not own:
-            return None
-        if self.several:
-            return (
-                over_seeds([one.value for one in own]) if len(own) > 1 else Estimate(own[0].value, nan, nan, own[0].n)
-            )
-        return Estimate(own[0].value, own[0].low, own[0].high, own[0].n)
-
-    def comparison(self, one: Result) -> Comparison | None:
-        """With the base."""
-        if not self.several:
-            return one.comparison
-        found = self.findings.get((one.task, one.split, one.metric))
-        return found.comparison if found and one.adapter == one.task else None
-
-    @cached_property
-    def rows(self) -> list[Result]:
-        """One result for each place and label beside the base, or the base's where it is alone."""
-        every, order = self.source.tasks, places(self.source.tasks)
-        found: dict[tuple[object, ...], Result] = {}
-        for one in adapted(every):
-            found.setdefault((one.task, one.split, one.metric, one.adapter), one)
-        beside = {key[:3] for key in found}
-        for one in every:
-            if one.adapter == BASE_LABEL and (one.task, one.split, one.metric) not in beside:
-                found.setdefault((one.task, one.split, one.metric, one.adapter), one)
-        return sorted(found.values(), key=lambda one: order.index((one.task, one.split, one.metric)))
 
 
 def sentences(source: Source) -> list[str]:
     """What was learnt, one sentence for the first metric of each task; then the router's choices."""
-    found, every = Table(source), {}
-    for one in adapted(source.tasks):
+    found, every = Scores(source), dict[str, str]()
+    for one in map(found.foremost, places(found.rows)):
         if (comparison := found.comparison(one)) and one.task not in every:
-            said = sentence(comparison, f"{one.task}, {one.metric}: {_called(one)}")
-            every[one.task] = said
+            every[one.task] = sentence(comparison, f"{one.task}, {one.metric}: {_called(one)}")
     shown = list(every.values())[:MOST_SENTENCES]
     more = [f"and {len(every) - len(shown)} more tasks, below."] if len(every) > len(shown) else []
     return [*shown, *more, *_choices(source)]
@@ -85,7 +33,7 @@ def sentences(source: Source) -> list[str]:
 
 def section(source: Source) -> Section | None:
     """The table, with bars beside it."""
-    found = Table(source)
+    found = Scores(source)
     if not found.rows:
         return None
     extra = [label for label in ROUTED if any(one.adapter == label for one in source.tasks)]
@@ -114,12 +62,12 @@ def cell(one: Result | Estimate | None) -> Markup:
     return join([value, element("span", interval, class_="interval") if interval else ""])
 
 
-def _row(one: Result, found: Table, several: bool, extra: Sequence[str]) -> list[object]:
+def _row(one: Result, found: Scores, several: bool, extra: Sequence[str]) -> list[object]:
     place = (one.task, one.split, one.metric)
     comparison = found.comparison(one)
     gain = f"{comparison.difference:+.3f}" if comparison else ""
     own = one.adapter != BASE_LABEL
-    first = next((other for other in found.rows if (other.task, other.split, other.metric) == place), one)
+    first = found.foremost(place)
     return [
         named(one.task, one.split, found.source.tasks), one.metric + ("" if one.higher_is_better else " ↓"),
         *([one.adapter] * several), f"{one.n:,}", cell(found.estimate(place, BASE_LABEL)),
@@ -129,30 +77,25 @@ def _row(one: Result, found: Table, several: bool, extra: Sequence[str]) -> list
     ]  # fmt: skip
 
 
-def _bars(found: Table, extra: Sequence[str]) -> list[Drawing]:
-    """A plot for each metric that something beside the base was measured with."""
+def _bars(found: Scores, extra: Sequence[str]) -> list[Drawing]:
+    """A plot for each metric that something beside the base was measured with: base, own adapter, routed."""
     drawings: list[Drawing] = []
-    own = [one for one in found.rows if one.adapter != BASE_LABEL]
-    for metric in dict.fromkeys(one.metric for one in own):
-        same = [one for one in own if one.metric == metric][:MOST_BARS]
-        given = list(dict.fromkeys(bar for one in same for bar in _group(one, found, extra)))
-        label = metric if same[0].higher_is_better else f"{metric} ↓"
+    for metric in dict.fromkeys(one.metric for one in found.rows if one.adapter != BASE_LABEL):
+        own = [found.foremost(place) for place in places(found.rows) if place[2] == metric][:MOST_BARS]
+        given = [bar for one in own for bar in _group(one, found, extra)]
+        label = metric if own[0].higher_is_better else f"{metric} ↓"
         alt = f"{metric} of each task"
         drawings.append(draw(f"results-{len(drawings)}", alt, partial(bars, given=given, title="", ylabel=label)))
     return drawings
 
 
-def _group(one: Result, found: Table, extra: Sequence[str]) -> Iterator[Bar]:
+def _group(one: Result, found: Scores, extra: Sequence[str]) -> Iterator[Bar]:
     """The bars of one result: the base's, its own, and that of what the router chose."""
     place, group = (one.task, one.split, one.metric), named(one.task, one.split, found.source.tasks)
-    own = "with adapter" if one.adapter in (one.task, "full") else one.adapter
-    for shown, label in (
-        (BASE_LABEL, BASE_LABEL),
-        (own, one.adapter),
-        *(("routed", x) for x in extra if x == "routed"),
-    ):
-        if value := found.estimate(place, label):
-            yield Bar(group, shown, value.value, value.low, value.high)
+    shown = {BASE_LABEL: BASE_LABEL, "with adapter": one.adapter, **{x: x for x in extra if x == ROUTED[0]}}
+    for name, label in shown.items():
+        if (name == BASE_LABEL or label != BASE_LABEL) and (value := found.estimate(place, label)):
+            yield Bar(group, name, value.value, value.low, value.high)
 
 
 def _drift(source: Source) -> Markup:
@@ -177,7 +120,7 @@ def _choices(source: Source) -> list[str]:
 
 
 def _called(one: Result) -> str:
-    return "the adapter" if one.adapter == one.task else "the trained base" if one.adapter == "full" else one.adapter
+    return "the adapter" if one.adapter == one.task else "the trained base" if one.adapter == FULL else one.adapter
 
 
 def _explained(extra: Sequence[str]) -> str:

@@ -26,7 +26,10 @@ class Source:
     @cached_property
     def runs(self) -> list[RunFolder]:
         """The run of every seed."""
-        return [RunFolder(path) for path in seed_folders(self.folder) if (path / "plan.json").is_file()]
+        found = [RunFolder(path) for path in seed_folders(self.folder) if (path / "config.yaml").is_file()]
+        if not found or "seeds" in found[0].read_json("plan.json"):
+            raise RunError(f"{self.folder}: no seed of it has begun")
+        return found
 
     @cached_property
     def plan(self) -> dict[str, Any]:
@@ -50,8 +53,11 @@ class Source:
 
     @cached_property
     def metrics(self) -> list[Records]:
-        """The lines of ``metrics.jsonl`` of every seed."""
-        return [run.metrics() for run in self.runs]
+        """The lines of ``metrics.jsonl`` of every seed, those of tasks that were added behind the run's own."""
+        return [
+            [line for own in (run, *map(RunFolder, sorted(run.path.glob("added/*")))) for line in own.metrics()]
+            for run in self.runs
+        ]
 
     @property
     def seeds(self) -> list[int]:

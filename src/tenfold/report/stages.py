@@ -1,5 +1,7 @@
 """What every task scores after every stage, and what that comes to: average, transfer, forgetting."""
 
+from typing import Any
+
 from tenfold import evaluate
 from tenfold.evaluate.matrix import NAMES, Matrix
 from tenfold.evaluate.transfer import Stage, Transfer
@@ -46,9 +48,9 @@ def _draw(number: int, one: Matrix, found: Transfer) -> Drawing:
     arrow = "" if one.higher_is_better else " ↓"
     title = f"{one.metric}{arrow}, {one.composition}"
 
-    def paint(axes: object) -> None:
+    def paint(axes: Any) -> None:
         heat(axes, values, list(map(_name, stages)), columns, shades=shades, marked=marked)
-        axes.set_title(title)  # type: ignore[attr-defined]
+        axes.set_title(title)
 
     height = 1.0 + 0.42 * len(stages)
     return draw(f"matrix-{number}", f"{title}: stages by tasks", paint, max(WIDTH, 1.9 + 0.75 * len(columns)), height)

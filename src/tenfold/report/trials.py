@@ -1,6 +1,7 @@
 """Plots of a sweep's trials: their curves, and their values over every setting that was searched."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from matplotlib.ticker import MaxNLocator
@@ -55,10 +56,12 @@ def settings(one: Trials) -> Section | None:
         for key in dict.fromkeys(key for own in given for key in own)
         if len({str(own.get(key)) for own in given}) > 1
     ]
-    drawings = [_over(number, key, one, done, given) for number, key in enumerate(keys[:MOST])]
+    pairs = [(key, task) for key in keys for task in one.tasks]
+    drawings = [_over(number, *pair, one, done, given) for number, pair in enumerate(pairs[:MOST])]
     if not drawings:
         return None
-    return Section("Settings searched", join([plots(drawings), one.footnote]), drawings)
+    more = note(f"{len(pairs) - MOST} more are in sweep.json.") if len(pairs) > MOST else ""
+    return Section("Settings searched", join([plots(drawings), more, one.footnote]), drawings)
 
 
 def _leading(trials: Sequence[Trial]) -> list[int]:
@@ -93,19 +96,18 @@ def _curves(name: str, title: str, task: str, side: str, trials: Sequence[Trial]
     return draw(name, f"{side} loss of {task} by step", paint, height=HEIGHT + 0.19 * entries)
 
 
-def _over(number: int, key: str, one: Trials, done: Sequence[Trial], given: Sequence[dict[str, Any]]) -> Drawing:
-    series = {
-        one.called(task): [
-            (own[key], trial["values"][task])
-            for trial, own in zip(done, given, strict=True)
-            if own.get(key) is not None and trial["values"].get(task) is not None
-        ]
-        for task in one.tasks
-    }
-    numbers = [x for points in series.values() for x, _ in points]
-    log = all(isinstance(x, int | float) and x > 0 for x in numbers) and max(numbers) / min(numbers) > WIDE_SPREAD
+def _over(
+    number: int, key: str, task: str, one: Trials, done: Sequence[Trial], given: Sequence[dict[str, Any]]
+) -> Drawing:
+    points = [
+        (own[key], trial["values"][task])
+        for trial, own in zip(done, given, strict=True)
+        if own.get(key) is not None and trial["values"].get(task) is not None
+    ]
+    numbers = [x for x, _ in points if isinstance(x, int | float)]
+    log = len(numbers) == len(points) > 0 and min(numbers) > 0 and max(numbers) / min(numbers) > WIDE_SPREAD
+    title = f"{one.called(task)}, {key}"
+    alt = f"validation loss of {task} over {key}"
     return draw(
-        f"setting-{number}",
-        f"validation loss over {key}",
-        lambda axes: scatter(axes, series, key, "validation loss ↓", log),
+        f"setting-{number}", alt, partial(scatter, points=points, title=title, ylabel="validation loss ↓", log=log)
     )
