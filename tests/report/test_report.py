@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import webbrowser
 import xml.etree.ElementTree
 from html.parser import HTMLParser
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, strategies
 from pages import HOSTILE
 
-from tenfold import report
+from tenfold import cli, report
 from tenfold.config import Config
 from tenfold.errors import RunError
 from tenfold.evaluate import read_results
@@ -248,3 +249,24 @@ def test_choices_are_what_the_router_decides(trained):
     assert coverages[-1] == 1
     assert found.curve[-1].accuracy == pytest.approx(np.mean(rights))
     assert count(router, {"stranger": ["what"]}) is None
+
+
+def test_the_command_writes_the_page_and_opens_it(run, tmp_path, monkeypatch, capsys):
+    opener = tmp_path / "opener"
+    opener.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    opener.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{opener} %s")
+    monkeypatch.setattr(webbrowser, "_tryorder", None)  # it looks for browsers anew
+    (run / "report.html").unlink()
+    assert call(monkeypatch, "report", run, "--open") == 0
+    assert capsys.readouterr().out == f"report: {run}/report.html\n"
+    assert (tmp_path / "opened").read_text().strip() == (run / "report.html").as_uri()
+    assert call(monkeypatch, "report", tmp_path / "nowhere") == 2
+    assert capsys.readouterr().err.startswith("error: no run and no sweep at ")
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["tenfold", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return left.value.code
