@@ -128,7 +128,16 @@ def reliability(axes: Any, bins: Sequence[tuple[float, float, int, float, float]
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
     for confidence, right, n, low, high in bins:
         axes.plot([confidence] * 2, [low, high], color=colour(0), linewidth=1.2, alpha=0.55)
-        axes.scatter([confidence], [right], s=20 + 220 * n / total, color=colour(0), alpha=0.75, linewidths=0, zorder=3)
+        axes.scatter(
+            [confidence],
+            [right],
+            s=20 + 220 * n / total,
+            color=colour(0),
+            alpha=0.75,
+            linewidths=0,
+            zorder=3,
+            clip_on=False,
+        )
     axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="confidence", ylabel="share that is right", title="reliability")
     axes.legend(loc="upper left")
 
