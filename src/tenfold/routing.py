@@ -12,7 +12,7 @@ from tenfold.errors import ConfigError, RunError
 from tenfold.evaluate import BASE_LABEL, CaseSet, Result
 from tenfold.evaluate.results import ROUTER, merge_results, read_results, write_results
 from tenfold.progress import SILENT, Progress
-from tenfold.route import Router, outcome, quality, rows
+from tenfold.route import Router, choices, outcome, quality, rows
 from tenfold.route.quality import Quality
 from tenfold.runs import Run, compositions
 from tenfold.statistics import estimate, mean_rows
@@ -68,6 +68,7 @@ def measure(
     Of classification only the choices are measured.
     """
     found = judge(run, tasks, ood, full)
+    choices.keep(run.folder.router, choices.count(run.router, _asked(tasks)))
     if run.bank.base.family == "classification":  # another task's head has other classes: no answer to this one
         return _keep(run, found)
     known = _known(run, tasks, progress)
@@ -91,7 +92,7 @@ def measure(
 
 def judge(run: Run, tasks: Sequence[Task], ood: Sequence[str] = (), full: bool = False) -> list[Quality]:
     """The choices on evaluation rows as users would type them, and inside the next task's template."""
-    asked = {task.name: [text for own in task.eval_sets.values() for text in rows.texts(own)] for task in tasks}
+    asked = _asked(tasks)
     others = dict(zip([task.name for task in tasks], islice(cycle(tasks), 1, None), strict=False))
     wrapped = {
         name: [rows.wrapped(text, others[name].settings) for text in texts]
@@ -103,6 +104,10 @@ def judge(run: Run, tasks: Sequence[Task], ood: Sequence[str] = (), full: bool =
         train, held = rows.training_texts(tasks)
         found += quality.held_out(run.router, train, held, asked, seed=run.config.seed, bank=run.bank)
     return found
+
+
+def _asked(tasks: Sequence[Task]) -> dict[str, list[str]]:
+    return {task.name: [text for own in task.eval_sets.values() for text in rows.texts(own)] for task in tasks}
 
 
 def costs(

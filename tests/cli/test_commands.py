@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tenfold.cli.generate import parse_columns
-from tenfold.cli.report import spark
+from tenfold.cli.tables import spark
 from tenfold.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ import pytest
 from scores import case_set, share, write_run
 
 from tenfold.cli import matrix
-from tenfold.cli.report import paper
+from tenfold.cli.tables import paper
 from tenfold.evaluate import save
 from tenfold.evaluate.cases import case_file
 from tenfold.statistics import mcnemar

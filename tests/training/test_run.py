@@ -38,7 +38,7 @@ def test_a_run_leaves_everything_that_it_is_to_leave(project):
     folder = finished.run.folder.path
     assert {path.name for path in folder.iterdir()} == {
         "config.yaml", "plan.json", "metrics.jsonl", "results.json", "adapters", "stages", "cases", "checkpoints",
-        "router",
+        "router", "machine.json", "report.html", "plots",
     }  # fmt: skip
     for name in ("upper", "sums"):
         there = {path.name for path in (folder / "adapters" / name).iterdir()}

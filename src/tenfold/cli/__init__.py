@@ -18,6 +18,7 @@ COMMANDS = {
     "add": "Train new tasks on a run's base, and show every old task before and after.",
     "finetune": "Train one adapter on Alpaca rows, with lora-pytorch's flags.",
     "evaluate": "Measure a run's tasks with the base and with their adapters.",
+    "report": "Write one page about a run or a sweep, with its plots.",
     "compare": "Compare runs on the same cases: better, worse, or not distinguishable at this size.",
     "data": "Show what a config's data holds, before training.",
     "generate": "Answer texts with an adapter of a run, or with the one that the router chooses.",

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tenfold.cli.arguments import RunFolder
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import make_table, paper, show_results
+from tenfold.cli.tables import make_table, paper, show_results
 from tenfold.evaluate.tables import show, show_interval
 from tenfold.training import addition
 from tenfold.training.addition import Change

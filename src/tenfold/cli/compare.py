@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tenfold.cli.report import make_table, paper
+from tenfold.cli.tables import make_table, paper
 from tenfold.errors import ConfigError, RunError
 from tenfold.evaluate.comparison import Finding, Side, compare_sides
 from tenfold.evaluate.tables import show

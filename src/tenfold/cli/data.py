@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tenfold import base, runs, tasks
-from tenfold.cli import report
+from tenfold.cli import tables
 from tenfold.cli.arguments import ConfigFile, Overrides
 from tenfold.cli.progress import drawing
 from tenfold.config import Config
@@ -30,7 +30,7 @@ def command(config: ConfigFile, set_: Overrides = None, plot: Plot = None) -> No
     place = plot or settings.output_dir.with_name(f"{settings.output_dir.name}.lengths.png")
     place.parent.mkdir(parents=True, exist_ok=True)
     save_lengths(found, place)
-    report.show_data(found, report.paper())
+    tables.show_data(found, tables.paper())
     typer.echo(f"lengths: {place}")
 
 

@@ -8,7 +8,7 @@ from tenfold import runs
 from tenfold.cli.arguments import RunFolder
 from tenfold.cli.matrix import show_matrix
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import paper, show_results
+from tenfold.cli.tables import paper, show_results
 
 Adapters = Annotated[
     list[str] | None,

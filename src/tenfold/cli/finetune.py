@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import paper, show_results
+from tenfold.cli.tables import paper, show_results
 from tenfold.compat import checkpoints, finetune
 from tenfold.compat.finetune import Flags
 from tenfold.evaluate import Result

@@ -12,7 +12,7 @@ from tenfold.adapters import Bank
 from tenfold.adapters.analysis import Analysis, Change, analyse, changes_by_type, mean, overlaps_by_type
 from tenfold.adapters.plots import save_analysis
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import make_table, paper
+from tenfold.cli.tables import make_table, paper
 from tenfold.errors import RunError
 from tenfold.progress import Progress
 from tenfold.store import documents

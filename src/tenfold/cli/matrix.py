@@ -6,9 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tenfold import evaluate
-from tenfold.cli.report import make_table
-from tenfold.evaluate import BASE_LABEL
-from tenfold.evaluate.matrix import FULL, NAMES, OWN, STACKED, Column, Matrix
+from tenfold.cli.tables import make_table
+from tenfold.evaluate.matrix import NAMES, Column, Matrix
 from tenfold.evaluate.tables import show_interval
 from tenfold.evaluate.transfer import Seed, Stage, Transfer
 from tenfold.statistics import Estimate, over_seeds
@@ -22,20 +21,13 @@ def show_matrix(run: Path, console: Console) -> None:
     found = evaluate.keep_transfer(run)
     if found is None:
         return
-    for one in _shown(found):
+    for one in found.shown:
         console.print("", _headline(one, found.seeds), sep="\n", style="bold", highlight=False)
         headers = ("stage", "name", "trains", *_titles(one.columns), "parameters")
         rows = [_row(stage, one, found.seeds) for stage in found.stages if stage.number in one.cells]
         console.print(make_table(headers, rows, left=(1, 2)))
     if rows := list(_summaries(found)):
         console.print("", make_table(("metric", "composition", "seed", *NAMES), rows, left=(0, 1)), sep="\n")
-
-
-def _shown(found: Transfer) -> list[Matrix]:
-    """What the tasks were trained for: each with its own adapters, with all of them, or what they share."""
-    every = found.seeds[0].matrices
-    meant = [one for one in every if one.composition in (OWN, STACKED)]
-    return meant or [one for one in every if one.composition not in (BASE_LABEL, FULL)]
 
 
 def _headline(one: Matrix, seeds: Sequence[Seed]) -> str:
@@ -72,7 +64,7 @@ def _cell(stage: int, column: Column, one: Matrix, seeds: Sequence[Seed]) -> str
 
 def _summaries(found: Transfer) -> Iterator[list[str]]:
     """A line for each seed, with intervals over rows, and one for their mean, with intervals over seeds."""
-    for one in _shown(found):
+    for one in found.shown:
         key, name = (one.metric, one.composition), _metric(one.metric, one)
         for seed in found.seeds:
             yield [name, one.composition, str(seed.seed), *_named(seed.summaries.get(key, {}))]

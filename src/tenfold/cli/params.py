@@ -7,7 +7,7 @@ import typer
 from tenfold import base, plugins
 from tenfold.adapters import sizes
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import make_table, paper
+from tenfold.cli.tables import make_table, paper
 from tenfold.config import adapter as read_adapter
 
 BaseName = Annotated[

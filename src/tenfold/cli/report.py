@@ -1,94 +1,22 @@
-"""What the commands print: tables and coloured text."""
+"""``tenfold report``."""
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+import webbrowser
+from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import typer
 
-from tenfold import evaluate
-from tenfold.evaluate import Result
-from tenfold.tasks.checks import DataReport, Sample, SplitReport
+from tenfold import report
 
-BARS = " ▁▂▃▄▅▆▇█"
-SHOWN_LABELS = 8
-WIDE = 160
-DRIFT_HEADERS = ("task", "adapter", "KL to the base ↓", "general loss ↓, base", "with adapter", "verdict")
-SPLIT_HEADERS = ("task", "split", "rows", "min", "median", "max")
+Place = Annotated[
+    Path, typer.Argument(metavar="RUN_OR_SWEEP", help="The folder of a run or of a sweep.", show_default=False)
+]
+Open = Annotated[bool, typer.Option("--open", help="Show the page in the browser.")]
 
 
-def paper() -> Console:
-    """Where tables go: the terminal as wide as it is, a file or pipe wide enough for every column."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDE)
-
-
-def show_data(report: DataReport, console: Console) -> None:
-    """Everything that ``tenfold data`` found."""
-    console.print(split_table(report.splits))
-    for sample in report.samples:
-        console.print(Text(f"\n{sample.task} {sample.split}", style="bold"), _marked(sample), sep="\n")
-    if report.samples:
-        console.print(Text("green counts in the loss", style="green"), "\n", sep="")
-    for warning in report.warnings:
-        console.print(Text(f"! {warning}", style="yellow"), soft_wrap=True)
-
-
-def show_results(results: Sequence[Result], console: Console) -> None:
-    """What each adapter gained over the base, and what it did to the base's general ability."""
-    rows = [dataclasses.astuple(row) for row in evaluate.table(results)]
-    headers = ("task", "metric", "adapter", "n", "base", "with adapter", "gain", "verdict", "seconds")
-    console.print(make_table(headers, rows, left=(0, 1, 2, 7)))
-    if drift := [dataclasses.astuple(row) for row in evaluate.drift_table(results)]:
-        console.print("", make_table(DRIFT_HEADERS, drift, left=(0, 1, 5)), sep="\n")
-
-
-def split_table(splits: Sequence[SplitReport]) -> Table:
-    """One line a split; the spark line is its rows by length, all on one scale."""
-    longest = max((max(split.lengths) for split in splits), default=1)
-    rows = [
-        (
-            split.task, split.split, f"{split.rows:,}",
-            *(f"{split.length(share):,}" for share in (0, 0.5, 1)),
-            spark(split.lengths, longest),
-            f"{split.supervised:,}", f"{split.truncated:,}", _labels(split.labels),
-        )
-        for split in splits
-    ]  # fmt: skip
-    headers = [*SPLIT_HEADERS, f"0 to {longest:,} tokens", "supervised", "cut", "labels"]
-    return make_table(headers, rows, left=(0, 1, 6, 9), whole=(6,))
-
-
-def make_table(
-    headers: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,), whole: Sequence[int] = ()
-) -> Table:
-    """A plain table. The columns in ``left`` are text, the others numbers; those in ``whole`` are never wrapped."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, header in enumerate(headers):
-        table.add_column(header, justify="left" if place in left else "right", no_wrap=place in whole)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def spark(values: Sequence[int], highest: int, width: int = 16) -> str:
-    """A histogram of values from 0 to highest as a line of block characters."""
-    counts = [0] * width
-    for value in values:
-        counts[min(value * width // (highest + 1), width - 1)] += 1
-    top = max(counts)
-    return "".join(BARS[-(-count * (len(BARS) - 1) // top)] if top else " " for count in counts)
-
-
-def _labels(labels: dict[str, int]) -> str:
-    shown = [f"{label} {count:,}" for label, count in list(labels.items())[:SHOWN_LABELS]]
-    more = [f"and {len(labels) - SHOWN_LABELS} more"] if len(labels) > SHOWN_LABELS else []
-    return ", ".join(shown + more)
-
-
-def _marked(sample: Sample) -> Text:
-    text = Text()
-    for run, supervised in sample.runs:
-        text.append(run, style="bold green" if supervised else "dim")
-    return text
+def command(folder: Place, open_: Open = False) -> None:
+    """Write one self-contained page about a run or a sweep, and its plots as SVG and PNG."""
+    page = report.write(folder)
+    typer.echo(f"report: {page}")
+    if open_ and not webbrowser.open(page.resolve().as_uri()):
+        typer.echo("there is no browser to open it with", err=True)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tenfold import routing, runs
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import make_table, paper, show_results
+from tenfold.cli.tables import make_table, paper, show_results
 from tenfold.errors import ConfigError, DataError
 from tenfold.evaluate import Result
 from tenfold.evaluate.results import ROUTER

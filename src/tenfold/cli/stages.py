@@ -10,7 +10,7 @@ from tenfold import runs, tasks
 from tenfold.adapters import copies, sizes
 from tenfold.base import Base
 from tenfold.cli import memory
-from tenfold.cli.report import make_table
+from tenfold.cli.tables import make_table
 from tenfold.config import Config
 from tenfold.progress import Progress
 from tenfold.store import tensors

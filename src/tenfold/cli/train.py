@@ -8,11 +8,12 @@ from tenfold import training
 from tenfold.cli.arguments import ConfigFile, Overrides
 from tenfold.cli.matrix import show_matrix
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import paper
 from tenfold.cli.route import show_quality
 from tenfold.cli.stages import show_plan
+from tenfold.cli.tables import paper
 from tenfold.config import Config
 from tenfold.errors import ConfigError
+from tenfold.store.run import REPORT
 from tenfold.training import Finished
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the stages and stop.")]
@@ -48,6 +49,8 @@ def train(settings: Config, *, resume: bool = False, overwrite: bool = False) ->
     show_quality(finished.results, paper())
     show_matrix(settings.output_dir, paper())
     typer.echo(f"run: {finished.run.folder.path}")
+    if (page := settings.output_dir / REPORT).is_file():
+        typer.echo(f"report: {page}")
 
 
 def _say_how_to_go_on(finished: Finished) -> None:

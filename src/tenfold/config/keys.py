@@ -25,12 +25,6 @@ SHARED = (
     "max_rows", "eval_max_rows", "max_new_tokens",
 )  # fmt: skip
 
-PLANNED = {
-    **dict.fromkeys(
-        ("wandb_project", "wandb_entity", "wandb_watch", "wandb_name", "wandb_log_model"), "logging to wandb"
-    ),
-}
-
 
 @functools.cache
 def kind_settings() -> dict[str, type[BaseModel]]:
@@ -51,7 +45,7 @@ def task_keys() -> set[str]:
 
 def top_keys() -> set[str]:
     """What may stand at the top."""
-    own = {*RunSettings.model_fields, *TrainingSettings.model_fields, *SHARED, *PLANNED, "tasks"}
+    own = {*RunSettings.model_fields, *TrainingSettings.model_fields, *SHARED, "tasks"}
     return own | adapter_keys()
 
 
@@ -59,18 +53,14 @@ def strangers(values: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     """The keys that may not stand here."""
     allowed, elsewhere = (task_keys(), top_keys()) if path else (top_keys(), task_keys())
     for key in values:
-        if key in PLANNED and not path:
-            if values[key]:
-                message = f"{shown(values[key])} given, but {PLANNED[key]} is not built yet; leave it empty"
-                yield Problem((key,), message)
-        elif key in allowed:
+        if key in allowed:
             continue
         elif key in elsewhere and path:
             yield Problem((*path, key), "is set once for the whole run, at the top, not in a task")
         elif key in elsewhere:
             yield Problem((key,), f"belongs to a task: tasks.NAME.{key}")
         else:
-            known = sorted(allowed - set(PLANNED))
+            known = sorted(allowed)
             hint = nearest(key, known) or f"; known: {', '.join(known)}"
             yield Problem((*path, key), f"unknown key{hint}")
 

@@ -18,7 +18,7 @@ def schema() -> dict[str, Any]:
     for model in (*models, *keys.kind_settings().values()):
         definitions |= model.model_json_schema().get("$defs", {})
     tasks = {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/$defs/Task"}}
-    top = {**_properties(RunSettings), **_training(), **_some(TaskSettings, keys.SHARED), **_planned()}
+    top = {**_properties(RunSettings), **_training(), **_some(TaskSettings, keys.SHARED)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tenfold config",
@@ -51,12 +51,6 @@ def _adapter(*alone: str) -> dict[str, Any]:
     again = rf"(?:.*{join})?(\w+){join}(?:.*{join})?\1(?:{join}|$)"
     several = {"type": "string", "pattern": f"^(?!{again}){one}(?:{join}{one})+$"}
     return {**_properties(RunSettings)["adapter"], "anyOf": [{"enum": [*kinds, *alone, None]}, several]}
-
-
-def _planned() -> dict[str, Any]:
-    return {
-        key: {"enum": [None, False, ""], "description": f"Not built yet: {what}."} for key, what in keys.PLANNED.items()
-    }
 
 
 def _some(model: type[BaseModel], names: Iterable[str]) -> dict[str, Any]:

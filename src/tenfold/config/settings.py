@@ -15,9 +15,10 @@ from pydantic import (
 
 from tenfold.config.routing import RouterSettings
 from tenfold.config.schedule import ScheduleSettings, Seed
+from tenfold.config.tracking import TrackingSettings
 
 
-class RunSettings(ScheduleSettings, RouterSettings):
+class RunSettings(ScheduleSettings, RouterSettings, TrackingSettings):
     """What is set once for a whole run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

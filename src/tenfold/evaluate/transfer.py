@@ -9,7 +9,8 @@ from typing import Any
 from tenfold.errors import RunError
 from tenfold.evaluate import matrix
 from tenfold.evaluate.cases import BEFORE
-from tenfold.evaluate.matrix import Matrix, Term
+from tenfold.evaluate.evaluation import BASE_LABEL
+from tenfold.evaluate.matrix import FULL, OWN, STACKED, Matrix, Term
 from tenfold.evaluate.metrics import find_measure
 from tenfold.evaluate.pairs import find_cases, require_same
 from tenfold.evaluate.results import Result, read_results
@@ -41,11 +42,19 @@ class Seed:
 @dataclass(frozen=True)
 class Transfer:
     """Everything that the matrix of a run says. over_seeds: where there are several, the mean of each summary with
-    Student's t interval."""
+    Student's t interval. trained: by the number of a stage the tasks whose rows something trained on."""
 
     stages: list[Stage]
     seeds: list[Seed]
     over_seeds: dict[tuple[str, str], dict[str, Estimate]]
+    trained: dict[int, list[str]]
+
+    @property
+    def shown(self) -> list[Matrix]:
+        """What the tasks were trained for: each with its own adapters, with all of them, or what they share."""
+        every = self.seeds[0].matrices
+        meant = [one for one in every if one.composition in (OWN, STACKED)]
+        return meant or [one for one in every if one.composition not in (BASE_LABEL, FULL)]
 
 
 def seed_folders(run: pathlib.Path) -> list[pathlib.Path]:
@@ -56,14 +65,14 @@ def seed_folders(run: pathlib.Path) -> list[pathlib.Path]:
 
 def measure_transfer(run: pathlib.Path) -> Transfer | None:
     """The matrices and summaries of a run; None where no stage of it was measured. Raises RunError for torn files."""
-    seeds, stages = [], list[Stage]()
+    seeds, stages, trained = [], list[Stage](), dict[int, list[str]]()
     for folder in seed_folders(run):
         results = [one for one in read_results(folder / "results.json") if one.stage is not None]
         if results:
             plan = documents.read_object(folder / "plan.json", RunError)
-            stages = stages or _stages(results, plan)
+            stages, trained = stages or _stages(results, plan), trained or _trained(plan["stages"])
             seeds.append(_seed(folder, results, plan["stages"]))
-    return Transfer(stages, seeds, _over_seeds(seeds)) if seeds else None
+    return Transfer(stages, seeds, _over_seeds(seeds), trained) if seeds else None
 
 
 def keep_transfer(run: pathlib.Path) -> Transfer | None:
@@ -86,6 +95,13 @@ def _stages(results: Sequence[Result], plan: Mapping[str, Any]) -> list[Stage]:
             trains = list(dict.fromkeys(name for lane in own["lanes"] for name in lane["learners"]))
             found.append(Stage(number, own["name"], trains, sizes[number] if sizes else None))
     return found
+
+
+def _trained(plan: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
+    return {
+        number: list(dict.fromkeys(feed["task"] for lane in one["lanes"] if lane["learners"] for feed in lane["feeds"]))
+        for number, one in enumerate(plan)
+    }
 
 
 def _seed(folder: pathlib.Path, results: Sequence[Result], plan: Sequence[Mapping[str, Any]]) -> Seed:

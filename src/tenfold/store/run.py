@@ -2,7 +2,7 @@
 
 ::
 
-    config.yaml  plan.json  metrics.jsonl  results.json  matrix.json
+    config.yaml  plan.json  metrics.jsonl  results.json  matrix.json  machine.json  report.html  plots/
     adapters/NAME/  stages/N/adapters/NAME/  stages/N/best/NAME/  stages/N/epoch-E/NAME/
     cases/TASK.ADAPTER.jsonl  stages/N/cases/  stages/before/cases/  checkpoints/  base/  added/TASK/
 
@@ -24,8 +24,9 @@ from tenfold.store import adapter, atomic, documents
 
 CONFIG, PLAN, METRICS, RESULTS = "config.yaml", "plan.json", "metrics.jsonl", "results.json"
 INSPECTED = "inspect.png"
-LAYOUT = {CONFIG, PLAN, METRICS, RESULTS, INSPECTED, "matrix.json", "report.html", "base", "adapters", "stages",
-          "cases", "router", "checkpoints", "added"}  # fmt: skip
+MACHINE, REPORT, PLOTS = "machine.json", "report.html", "plots"
+LAYOUT = {CONFIG, PLAN, METRICS, RESULTS, INSPECTED, MACHINE, REPORT, PLOTS, "matrix.json", "base", "adapters",
+          "stages", "cases", "router", "checkpoints", "added", "tensorboard", "wandb"}  # fmt: skip
 SEED = re.compile(r"seed-\d+")
 LONGEST = 200
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenfold import evaluate, routing, runs, store
+from tenfold import evaluate, report, routing, runs, store
 from tenfold.config import Config, document, keys
 from tenfold.config.schedule import ScheduleSettings
 from tenfold.errors import ConfigError, RunError
@@ -59,6 +59,7 @@ def add(path: str | Path, task_file: str | Path, *, progress: Progress = SILENT)
         filled = runs.Run(RunFolder(place), whole, finished.run.bank)
         results += routing.conclude(filled, filled.tasks(), progress)
     shutil.rmtree(work, ignore_errors=True)
+    report.leave(opened.folder.path, progress)
     return Added(after, results, _changes(before, sets, whole.seed))
 
 

@@ -16,8 +16,10 @@ from tenfold.config import Config
 from tenfold.evaluate import Result
 from tenfold.progress import Progress
 from tenfold.store import RunFolder
+from tenfold.store.run import MACHINE
 from tenfold.tasks import Task
-from tenfold.training import carrying, checkpoints, identity, learner, loop
+from tenfold.trackers import NOTHING, Tracking
+from tenfold.training import carrying, checkpoints, identity, learner, loop, surroundings
 from tenfold.training.cards import Cards
 from tenfold.training.checkpoints import Checkpoint
 from tenfold.training.installation import install
@@ -40,6 +42,7 @@ class Job:
     stages: list[Stage]
     progress: Progress
     loop: Loop | None = None
+    tracking: Tracking = NOTHING
     lines: int = 0  # of metrics.jsonl
     data: dict[str, str] = field(init=False)
     plan: dict[str, Any] = field(init=False)
@@ -153,7 +156,7 @@ class Job:
         base = self.bank.base.fingerprint if trained else None
         return Watch(
             self.folder, stage.number, self.validation, self.cards.all(), interrupt, self.progress,
-            lines=self.lines, base=base,
+            lines=self.lines, base=base, log=self.tracking.log,
             save_steps=self.config.save_steps, save_epochs=self.config.save_strategy == "epoch",
             logging_steps=self.config.logging_steps,
         )  # fmt: skip
@@ -188,4 +191,5 @@ class Job:
         sets = self.measurements.last(self.bank)
         results = evaluate.save(self.folder.path, sets, seed=self.config.seed)
         self.save(metrics=self.cards.metrics(results))
+        self.folder.write_json(MACHINE, surroundings.describe(self.bank.base))
         return results

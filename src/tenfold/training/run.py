@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tenfold import routing, runs
+from tenfold import report, routing, runs, trackers
 from tenfold.adapters import Bank
 from tenfold.config import Config
 from tenfold.evaluate import Result, read_results
@@ -38,13 +38,18 @@ def run(
 
     resume: go on from the last checkpoint, to the numbers of a run that was not cut short.
     overwrite: clear the run that is there. loop: takes the place of the built-in loop, see ``training.loop``.
+    A page about the run is left in its folder, see ``tenfold.report``.
     With ``seeds`` there is a run for each, in a folder of its own; the last one is given back, with all results.
     Raises TenfoldError for anything that the user can mend, before anything is trained (or cleared) where that can
     be known.
     """
+    trackers.require(config)
     if config.seeds:
         return _run_seeds(config, config.seeds, resume, overwrite, loop, progress)
-    return run_one(config, None, resume, overwrite, loop, progress)
+    finished = run_one(config, None, resume, overwrite, loop, progress)
+    if not finished.interrupted:
+        report.leave(config.output_dir, progress)
+    return finished
 
 
 def _run_seeds(
@@ -68,11 +73,13 @@ def _run_seeds(
         if finished.interrupted:
             return finished
         seeds.merge(folder, finished.run.folder)
+        report.leave(place, progress)
         if finished.run.bank.base is not loaded.base:  # it was trained
             loaded.base = None
         elif number != numbers[-1]:
             finished.run.bank.clear()
     assert finished, "no seeds"
+    report.leave(folder.path, progress)
     return Finished(finished.run, read_results(folder.path / "results.json"), False)
 
 
@@ -106,9 +113,11 @@ def run_one(
             for split in task.eval_sets:
                 prepare(task, split, bank.base)
     folder = folder or RunFolder.create(config.output_dir, overwrite=overwrite)
-    job = Job(config, folder, bank, loaded.tasks, rows, loaded.validation, stages, progress, loop)
-    del bank, loaded  # the job may go on with another base, and nothing should hold this one then
-    interrupted = job.train(planned, found)
-    finished = runs.Run(folder, config, job.bank)
-    results = [] if interrupted else [*job.finish(), *routing.conclude(finished, job.tasks, progress)]
+    with trackers.begin(config, folder, progress) as tracking:
+        job = Job(config, folder, bank, loaded.tasks, rows, loaded.validation, stages, progress, loop, tracking)
+        del bank, loaded  # the job may go on with another base, and nothing should hold this one then
+        interrupted = job.train(planned, found)
+        finished = runs.Run(folder, config, job.bank)
+        results = [] if interrupted else [*job.finish(), *routing.conclude(finished, job.tasks, progress)]
+        tracking.conclude(results)
     return Finished(finished, results, interrupted)

@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -48,6 +48,7 @@ class Watch:
     validation: rows by task. cards: by adapter, for those that are saved on the way. save_steps: None is
     only at the end. save_epochs: keep the adapters, and a checkpoint, at the end of every epoch of theirs.
     lines: of metrics.jsonl so far. base: fingerprint of the run's own base, where the stage stands on one.
+    log: is given every line that goes there.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Watch:
         *,
         lines: int,
         base: str | None,
+        log: Callable[[dict[str, Any]], None],
         save_steps: int | None,
         save_epochs: bool,
         logging_steps: int,
@@ -69,7 +71,7 @@ class Watch:
         self.interrupt, self.progress = interrupt, progress
         self.save_steps, self.save_epochs, self.logging_steps = save_steps, save_epochs, logging_steps
         self.best: dict[str, float] = {}
-        self.lines, self.base = lines, base
+        self.lines, self.base, self.track = lines, base, log
         self.start = time.perf_counter()
 
     def log(self, lane: Lane, record: dict[str, Any]) -> None:
@@ -126,7 +128,9 @@ class Watch:
 
     def _write(self, lane: Lane, record: dict[str, Any]) -> None:
         elapsed = round(time.perf_counter() - self.start, 3)
-        self.run.append_metrics({"stage": self.stage, "adapter": lane.name, **record, "elapsed": elapsed})
+        line = {"stage": self.stage, "adapter": lane.name, **record, "elapsed": elapsed}
+        self.run.append_metrics(line)
+        self.track(line)
         self.lines += 1
 
 
