@@ -168,3 +168,7 @@ def test_the_harness_own_command_line(folder, tmp_path):
     done = subprocess.run([*command, "--output_path", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "|choices|" in done.stdout.replace(" ", "")
+    command[command.index("--model_args") + 1] = f"run={folder / 'run'},adapter=other"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: no adapter 'other'")

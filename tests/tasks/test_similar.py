@@ -68,3 +68,12 @@ def test_training_rows_of_another_task_count_and_its_other_rows_do_not():
 
 def test_short_and_odd_texts():
     assert find_similar([task("t", ["", "a", "ab", "\ud800x", "b"], [])]) == []
+
+
+def test_a_crowd_of_alike_inputs_is_found_without_comparing_all():
+    passage = " ".join(random.Random(0).choices(WORDS, k=60))
+    rows = [f"{passage} question number {i}" for i in range(300)]
+    found = {
+        (one.split, one.in_split): one.rows for one in find_similar([task("t", rows, [f"{passage} question 1234"])])
+    }
+    assert found == {("train", "train"): 299, ("validation", "train"): 1}

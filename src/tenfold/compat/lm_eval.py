@@ -4,6 +4,7 @@
 own command line with this model in its registry; in Python, importing this module puts it there.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from tenfold import plugins, runs
 from tenfold.adapters import Composition
 from tenfold.base.chat import end_of_turn, render_chat
 from tenfold.base.layout import Row
-from tenfold.errors import ConfigError
+from tenfold.errors import ConfigError, TenfoldError
 from tenfold.evaluate import BASE_LABEL
 from tenfold.generate import Engine, Request, Sampling, score
 from tenfold.generate.request import positions
@@ -146,8 +147,12 @@ def _row(context: Sequence[int], continuation: Sequence[int], most: int) -> Row:
 
 
 def main() -> None:
-    """The harness' command line, with the model ``tenfold`` in its registry."""
-    plugins.optional("lm_eval.__main__", "lm-eval", NEED).cli_evaluate()
+    """The harness' command line, with the model ``tenfold`` in its registry; a mistake is one line and exit code 2."""
+    try:
+        plugins.optional("lm_eval.__main__", "lm-eval", NEED).cli_evaluate()
+    except TenfoldError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

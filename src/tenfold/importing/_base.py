@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tenfold.config import keys
+from tenfold.config import RunSettings
 
 OPTIMIZERS = {
     **{name: name for name in ("adamw_torch", "adamw_torch_fused", "adafactor", "adamw_8bit", "adamw_bnb_8bit")},
@@ -19,6 +19,7 @@ SCHEDULERS = {
 }  # fmt: skip
 NO_SETTING = "tenfold has no such setting"
 PLAIN = re.compile(r"[\w.]+")  # a layer's name, not a pattern of names
+TRACKED = ("wandb_project", "wandb_entity", "wandb_name")
 RESERVED = ("base", "router", "mixture")
 
 
@@ -101,8 +102,8 @@ class Translation:
     def finish(self, reasons: Sequence[tuple[str, str]]) -> None:
         """A note for each key that is left and does anything. reasons: patterns of keys, each with why."""
         for key, value in self.given.items():
-            if key.startswith("wandb_") and key in keys.top_keys() - set(keys.PLANNED):
-                self.put(key, value)
+            if key in TRACKED and key in RunSettings.model_fields:
+                self.put(key, value or None)
             elif value not in (None, False, "", [], {}):
                 found = (why for pattern, why in reasons if re.fullmatch(pattern, key))
                 self.note(key, next(found, NO_SETTING))

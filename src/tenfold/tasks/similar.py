@@ -5,13 +5,13 @@ locality sensitive hashing finds the pairs worth looking at without comparing al
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from datasketch import MinHash, MinHashLSH
 
 from tenfold.progress import SILENT, Progress
-from tenfold.tasks.overlaps import normalise, pairs
+from tenfold.tasks.overlaps import Place, normalise, pairs
 from tenfold.tasks.task import Task
 
 RUN = 5  # characters
@@ -19,6 +19,9 @@ ALIKE = 0.8
 HASHES = 128
 WEIGHTS = (0.05, 0.95)  # a pair that is looked at in vain costs little, one that is missed is not seen again
 MOST_ROWS = 20_000  # of a split that are looked at
+CROWD = 50  # inputs near one another of which no more are needed to find what is near them
+
+Twins = tuple[float, str, str]
 
 
 @dataclass(frozen=True)
@@ -61,46 +64,47 @@ def find_similar(tasks: Sequence[Task], alike: float = ALIKE, progress: Progress
             known[place] = _Inputs([one.content for one in rows], alike)
             bar.advance()
     both = [(place, place) for place in splits] + list(pairs(tasks))
-    found = (_compare(mine, theirs, known[mine], known[theirs], alike) for mine, theirs in both)
+    found = (_compare(mine, theirs, known[mine], known[theirs]) for mine, theirs in both)
     return [one for one in found if one]
 
 
 class _Inputs:
-    """The different inputs of one split, in order, with their runs and an index of them."""
+    """The different inputs of one split, in order, an index of them, and those that nearly repeat an earlier one."""
 
     def __init__(self, contents: Sequence[str], alike: float) -> None:
         texts = dict(reversed([(normalise(content), content) for content in reversed(contents)]))
-        self.texts = dict(list(texts.items())[:MOST_ROWS])
-        self.runs = {key: _runs(key) for key in self.texts}
-        self.places = {key: place for place, key in enumerate(self.texts)}
-        hashes = MinHash.bulk(self.runs.values(), num_perm=HASHES, hashfunc=zlib.crc32)
-        self.hashes = dict(zip(self.runs, hashes, strict=True))
+        self.texts, self.alike = dict(list(texts.items())[:MOST_ROWS]), alike
+        hashes = MinHash.bulk(map(_runs, self.texts), num_perm=HASHES, hashfunc=zlib.crc32)
+        self.hashes = dict(zip(self.texts, hashes, strict=True))
         self.index = MinHashLSH(threshold=alike, num_perm=HASHES, weights=WEIGHTS)
+        self.repeats: list[Twins] = []
         for key, own in self.hashes.items():
-            self.index.insert(key, own)
+            near = self.index.query(own)
+            self.repeats += self.twins(key, near)
+            if len(near) < CROWD:
+                self.index.insert(key, own)
+
+    def twins(self, key: str, near: Iterable[str]) -> list[Twins]:
+        """The most alike of what is near, if it is alike enough: (share, key, twin)."""
+        best = max(((_share(key, twin), key, twin) for twin in near), default=None)
+        return [best] if best and best[0] >= self.alike else []
 
 
 def _runs(text: str) -> frozenset[bytes]:
     return frozenset(text[i : i + RUN].encode("utf-8", "replace") for i in range(max(1, len(text) - RUN + 1)))
 
 
-def _compare(
-    mine: tuple[str, str], theirs: tuple[str, str], own: _Inputs, other: _Inputs, alike: float
-) -> Similar | None:
-    best = [max(twins) for key in own.texts if (twins := list(_twins(key, own, other, alike)))]
-    if not best:
+def _share(one: str, two: str) -> float:
+    mine, theirs = _runs(one), _runs(two)
+    return len(mine & theirs) / len(mine | theirs)
+
+
+def _compare(mine: Place, theirs: Place, own: _Inputs, other: _Inputs) -> Similar | None:
+    """What of one split is alike with another; within one, what is with an earlier row."""
+    fresh = [] if own is other else [key for key in own.texts if key not in other.texts]
+    found = [twins for key in fresh for twins in other.twins(key, other.index.query(own.hashes[key]))]
+    found = own.repeats if own is other else found
+    if not found:
         return None
-    share, key, twin = max(best)
-    return Similar(*mine, *theirs, len(best), len(own.texts), share, own.texts[key], other.texts[twin])
-
-
-def _twins(key: str, own: _Inputs, other: _Inputs, alike: float) -> Iterator[tuple[float, str, str]]:
-    """What is alike: in the same split only what stands further up, in another one only where it has no exact twin."""
-    if own is not other and key in other.texts:
-        return
-    for twin in other.index.query(own.hashes[key]):
-        if own is other and other.places[twin] >= own.places[key]:
-            continue
-        share = len(own.runs[key] & other.runs[twin]) / len(own.runs[key] | other.runs[twin])
-        if share >= alike:
-            yield share, key, twin
+    share, key, twin = max(found)
+    return Similar(*mine, *theirs, len(found), len(own.texts), share, own.texts[key], other.texts[twin])
