@@ -20,6 +20,7 @@ SCHEDULERS = {
 NO_SETTING = "tenfold has no such setting"
 PLAIN = re.compile(r"[\w.]+")  # a layer's name, not a pattern of names
 TRACKED = ("wandb_project", "wandb_entity", "wandb_name")
+TRACKERS = {"wandb", "tensorboard", "trackio", "none"}
 RESERVED = ("base", "router", "mixture")
 
 
@@ -102,7 +103,7 @@ class Translation:
     def finish(self, reasons: Sequence[tuple[str, str]]) -> None:
         """A note for each key that is left and does anything. reasons: patterns of keys, each with why."""
         for key, value in self.given.items():
-            if key in TRACKED and key in RunSettings.model_fields:
+            if key in RunSettings.model_fields and _tracks(key, value):
                 self.put(key, value or None)
             elif value not in (None, False, "", [], {}):
                 found = (why for pattern, why in reasons if re.fullmatch(pattern, key))
@@ -121,3 +122,9 @@ class Translation:
             self.note(
                 key, f"{given!r} is a pattern; name the layers in lora_target_modules (all linear ones are taken)"
             )
+
+
+def _tracks(key: str, value: Any) -> bool:
+    """Whether a setting of trackers means the same here."""
+    names = {value} if isinstance(value, str) else set(value) if isinstance(value, list) else {None}
+    return key in TRACKED or (key == "report_to" and names <= TRACKERS)
