@@ -112,7 +112,7 @@ def _results(one: Shown) -> str:
         return ""
     headers = ("task", "metric", "cases", "base", "with the adapter", "compared with the base")
     lines = ["| " + " | ".join(_cell(text) for text in row) + " |" for row in (headers, ("---",) * 6, *rows)]
-    return "Measured on rows that were held out, with 95% intervals:\n\n" + "\n".join(lines)
+    return "Measured by tenfold, with 95% intervals:\n\n" + "\n".join(lines)
 
 
 def _peft(repo_id: str, base: str, shown: Sequence[Shown]) -> str:
