@@ -1,32 +1,9 @@
-import json
-
 import pytest
+from projects import write_project
 from tiny import tiny_model
 from tokens import tiny_tokenizer
 
 from tenfold import cli
-
-CONFIG = """\
-base_model: ./base
-output_dir: {folder}/run
-prompt_style: raw
-micro_batch_size: 4
-steps: 3
-lora_r: 2
-tasks:
-  upper:
-    path: upper.jsonl
-    eval_path: upper.jsonl
-    prompt: "{{text}} -> "
-    response: "{{answer}}"
-    max_new_tokens: 4
-    metrics: [exact_match]
-  sums:
-    path: sums.csv
-    prompt: "{{a}}+{{b}}="
-    response: "{{c}}"
-    steps: 2
-"""
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +18,7 @@ def tiny_base(tmp_path_factory):
 @pytest.fixture
 def project(tmp_path, tiny_base):
     """A folder with a config of two tasks, their rows and a tiny base."""
-    (tmp_path / "base").symlink_to(tiny_base)
-    rows = [{"text": word, "answer": word.upper()} for word in ("ab", "cd", "ef", "gh", "ij")]
-    (tmp_path / "upper.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "sums.csv").write_text("a,b,c\n1,2,3\n2,2,4\n3,4,7\n")
-    (tmp_path / "config.yaml").write_text(CONFIG.format(folder=tmp_path))
+    write_project(tmp_path, tiny_base)
     return tmp_path
 
 

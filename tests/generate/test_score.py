@@ -13,7 +13,7 @@ from tenfold.adapters import Frame, Segment, compose
 from tenfold.base.attention import attention
 from tenfold.base.layout import Row
 from tenfold.errors import AdapterError, DataError
-from tenfold.generate import Score, score
+from tenfold.generate import Engine, Request, Score, score
 
 
 def plain(bank, row, composition):
@@ -25,13 +25,14 @@ def plain(bank, row, composition):
     ):
         values = bank.base.model(input_ids=ids, use_cache=False).logits[0].log_softmax(-1)
     counted = [t for t in range(1, len(row.tokens)) if row.supervised[t]]
-    return sum(float(values[t - 1, row.tokens[t]]) for t in counted), len(counted)
+    best = all(int(values[t - 1].argmax()) == row.tokens[t] for t in counted)
+    return sum(float(values[t - 1, row.tokens[t]]) for t in counted), len(counted), best
 
 
 def check(bank, items, **settings):
     for (row, composition), found in zip(items, score(bank, items, **settings), strict=True):
-        logprob, tokens = plain(bank, row, composition)
-        assert found.tokens == tokens
+        logprob, tokens, likeliest = plain(bank, row, composition)
+        assert (found.tokens, found.likeliest) == (tokens, likeliest)
         assert found.logprob == pytest.approx(logprob, rel=1e-5, abs=1e-4)
 
 
@@ -66,6 +67,17 @@ def test_flags_may_differ_on_the_same_tokens():
     check(tiny_bank(), [(row, ()) for row in [*rows, Row(tokens[:5], [True] * 5)]])
 
 
+def test_what_greedy_decoding_says_is_the_likeliest():
+    bank, composition = tiny_bank(), compose("a")
+    [prompt] = prompts(1)
+    [said] = Engine(bank).generate([Request(prompt, composition, max_new_tokens=6)])
+    flags = [False] * len(prompt) + [True] * 6
+    other = [*said.tokens[:3], (said.tokens[3] + 1) % 97, *said.tokens[4:]]
+    rows = [Row([*prompt, *tokens], flags) for tokens in (said.tokens, other)]
+    assert [one.likeliest for one in score(bank, [(row, composition) for row in rows])] == [True, False]
+    check(bank, [(row, composition) for row in rows])
+
+
 def test_a_prompt_is_run_once_for_all_its_options():
     bank, seen = tiny_bank(), []
     prompt = prompts(1, low=20)[0]
@@ -80,7 +92,9 @@ def test_a_prompt_is_run_once_for_all_its_options():
 
 def test_nothing_counted_and_mistakes():
     bank = tiny_bank()
-    assert score(bank, [(Row([5], [True]), ()), (Row([5, 6], [False, False]), compose("a"))]) == [Score(0.0, 0)] * 2
+    assert (
+        score(bank, [(Row([5], [True]), ()), (Row([5, 6], [False, False]), compose("a"))]) == [Score(0.0, 0, True)] * 2
+    )
     assert score(bank, []) == []
     with pytest.raises(DataError, match="row 0: it has no tokens"):
         score(bank, [(Row([], []), ())])

@@ -9,6 +9,7 @@ from tenfold.tasks.checks import inspect, mark
 from tenfold.tasks.overlaps import find_overlaps, normalise
 from tenfold.tasks.plots import save_lengths
 from tenfold.tasks.settings import TaskSettings
+from tenfold.tasks.tables import label_grid, split_grid
 from tests.tokens import tiny_tokenizer
 
 
@@ -59,6 +60,34 @@ def test_rows_of_another_tasks_training_are_found_under_another_template(load):
 def test_one_label_is_worth_a_word(load):
     report = inspect([load("t", [("a", "x"), ("b", "x")], [("c", "x")])], Coding(tiny_tokenizer()))
     assert report.warnings == ["t train: every row has the label 'x'"]
+
+
+def test_labels_that_are_new_rare_or_otherwise_spread(load):
+    train = [(f"row {i}", "a" if i % 20 else "b") for i in range(200)]
+    held = [(f"held {i}", "a" if i % 2 else "b") for i in range(100)]
+    report = inspect([load("t", train, held)], Coding(tiny_tokenizer()), alike=None)
+    assert report.warnings == [
+        "t train: the label 'a' has 10 times the rows of 'b' or more",
+        "t eval: 45% of the rows would need another label for the shares of train",
+    ]
+    report = inspect([load("t", train[1:20], [("x", "c"), ("y", "b")])], Coding(tiny_tokenizer()), alike=None)
+    assert report.warnings[-1] == "t eval: no training row has the label 'c', 'b'"
+    report = inspect([load("t", train, [("x", "b"), ("y", "a")])], Coding(tiny_tokenizer()), alike=None)
+    assert report.warnings == ["t train: the label 'a' has 10 times the rows of 'b' or more"]  # two rows prove nothing
+
+
+def test_lengths_by_label_and_tables(load):
+    report = inspect([load("t", TRAIN, [("three", "a")])], Coding(tiny_tokenizer()))
+    overhead = len("S[user] \n[assistant] aE")
+    assert report.splits[0].by_label == {"a": [overhead + n for n in (3, 4, 50)], "b": [overhead + n for n in (9, 3)]}
+    [first, second, third] = label_grid(report.splits).rows
+    assert first == ("t", "train", "a", "3", "60.0%", *(str(overhead + n) for n in (3, 4, 50, 50)))
+    assert (second[2], third[:4]) == ("b", ("t", "eval", "a", "1"))
+    assert split_grid(report.splits).rows[0][-3:] == ("0", "2", "1")
+    many = [(f"text number {i}", str(i)) for i in range(30)]
+    grid = label_grid(inspect([load("m", many, many)], Coding(tiny_tokenizer())).splits)
+    assert [row[2] for row in grid.rows[11:14]] == ["11", "18 more", "0"]
+    assert grid.rows[12][3:5] == ("18", "60.0%")
 
 
 def test_marks_with_the_loss_on_everything(load):

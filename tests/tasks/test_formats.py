@@ -167,3 +167,17 @@ def test_a_table_without_header_gives_a_hint():
 def test_fill_prompt_names_a_missing_column():
     with pytest.raises(DataError, match=r"prompt: \{premise\} is no column of the request; there are hypothesis"):
         fill_prompt({"hypothesis": "x"}, TaskSettings(prompt="{premise}", response="x"))
+
+
+def test_sharegpt_is_messages_by_other_names():
+    turns = [("human", "one?"), ("gpt", "1"), ("user", "two?"), ("assistant", "2"), ("human", "left out")]
+    row = {"conversations": [{"from": role, "value": text} for role, text in turns], "system": "Count."}
+    messages = [{"role": "system", "content": "Count."}] + [
+        {"role": ("user", "assistant")[place % 2], "content": text} for place, (_, text) in enumerate(turns)
+    ]
+    [found] = examples([row])
+    [plain] = examples([{"messages": messages}])
+    assert (found.prompt, found.response, found.content) == (plain.prompt, "2", plain.content)
+    for wrong in ({"conversations": "text"}, {"conversations": [{"from": "narrator", "value": "x"}]}, {}):
+        with pytest.raises(DataError, match=r"rows\.jsonl"):
+            examples([wrong], data_format="sharegpt")

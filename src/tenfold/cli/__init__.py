@@ -28,9 +28,12 @@ COMMANDS = {
     "export": "Write the base with an adapter merged in, as a model of its own.",
     "combine": "Make one adapter of several, as PEFT does: svd, linear, ties, dare.",
     "inspect": "Show what adapters did to the weights, and how much they overlap.",
+    "push": "Send adapters to the Hugging Face hub with a model card; --dry-run shows what would go.",
+    "import": "Translate a config of axolotl or LLaMA-Factory; say what has no counterpart.",
     "params": "Count an adapter's parameters on a base, without loading its weights.",
     "schema": "Print the JSON schema of the config file.",
 }
+MODULES = {"import": "importing"}  # of commands that are no names in Python
 
 
 def main() -> None:
@@ -77,7 +80,7 @@ def _leave(text: str, code: int) -> None:
 
 
 def _load(name: str) -> Callable[..., Any]:
-    command: Callable[..., Any] = importlib.import_module(f"tenfold.cli.{name}").command
+    command: Callable[..., Any] = importlib.import_module(f"tenfold.cli.{MODULES.get(name, name)}").command
     return reporting()(command)
 
 

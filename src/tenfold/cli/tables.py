@@ -9,7 +9,9 @@ from rich.text import Text
 
 from tenfold import evaluate
 from tenfold.evaluate import Result
-from tenfold.tasks.checks import DataReport, Sample, SplitReport
+from tenfold.tasks.checks import DataReport, Sample
+from tenfold.tasks.splits import SplitReport
+from tenfold.tasks.tables import Grid, label_grid, shared_grid
 
 BARS = " ▁▂▃▄▅▆▇█"
 SHOWN_LABELS = 8
@@ -27,12 +29,20 @@ def paper() -> Console:
 def show_data(report: DataReport, console: Console) -> None:
     """Everything that ``tenfold data`` found."""
     console.print(split_table(report.splits))
+    show_grid(label_grid(report.splits), console)
+    show_grid(shared_grid(report), console)
     for sample in report.samples:
         console.print(Text(f"\n{sample.task} {sample.split}", style="bold"), _marked(sample), sep="\n")
     if report.samples:
         console.print(Text("green counts in the loss", style="green"), "\n", sep="")
     for warning in report.warnings:
         console.print(Text(f"! {warning}", style="yellow"), soft_wrap=True)
+
+
+def show_grid(grid: Grid, console: Console) -> None:
+    """A table after an empty line; nothing where it has no rows."""
+    if grid.rows:
+        console.print("", make_table(grid.headers, grid.rows, left=grid.left), sep="\n")
 
 
 def show_results(results: Sequence[Result], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""What to know about the data before training: sizes, labels, cut rows, rows that leak between splits."""
+"""What to know about the data before training: sizes, labels, cut rows, rows that leak between splits or repeat."""
 
 import collections
 from collections.abc import Iterable, Sequence
@@ -9,41 +9,14 @@ from transformers import PreTrainedTokenizerBase
 from tenfold.base.model import Coding
 from tenfold.progress import SILENT, Progress
 from tenfold.tasks.examples import Example
+from tenfold.tasks.oddities import find_oddities
 from tenfold.tasks.overlaps import Overlap, find_overlaps, normalise
+from tenfold.tasks.similar import ALIKE, Similar, find_similar
+from tenfold.tasks.splits import SplitReport
 from tenfold.tasks.task import Task
 from tenfold.tasks.tokens import Encoded, encode_all
 
 SAMPLES = 2
-
-
-@dataclass(frozen=True)
-class SplitReport:
-    """One split of one task. lengths: tokens of every row; supervised: tokens that count in the loss.
-
-    prompt: its longest prompt in tokens. duplicates: rows whose input stands further up in the same
-    split; contradictions: those of them with another response. labels: rows by label, most first.
-    """
-
-    task: str
-    split: str
-    lengths: list[int]
-    supervised: int
-    prompt: int
-    truncated: int
-    duplicates: int
-    contradictions: int
-    labels: dict[str, int]
-    sequence_len: int | None
-
-    @property
-    def rows(self) -> int:
-        """How many rows."""
-        return len(self.lengths)
-
-    def length(self, share: float) -> int:
-        """The length in tokens that this share of rows doesn't exceed: 0 the shortest, 0.5 the median."""
-        ordered = sorted(self.lengths)
-        return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 @dataclass(frozen=True)
@@ -57,16 +30,22 @@ class Sample:
 
 @dataclass(frozen=True)
 class DataReport:
-    """Everything ``tenfold data`` shows. warnings: one sentence for each thing that looks wrong."""
+    """Everything that is found in rows. warnings: one sentence for each thing that looks wrong."""
 
     splits: list[SplitReport]
     overlaps: list[Overlap]
+    similar: list[Similar]
     samples: list[Sample]
     warnings: list[str]
 
 
-def inspect(tasks: Iterable[Task], coding: Coding, progress: Progress = SILENT) -> DataReport:
-    """Tokenise every split of every task and compare their rows. Raises DataError as encode_all does."""
+def inspect(
+    tasks: Iterable[Task], coding: Coding, progress: Progress = SILENT, alike: float | None = ALIKE
+) -> DataReport:
+    """Tokenise every split of every task and compare their rows. Raises DataError as encode_all does.
+
+    alike: how much of their text inputs share that count as near repeats; None looks for none.
+    """
     tasks = list(tasks)
     reports, samples = [], []
     for task in tasks:
@@ -76,7 +55,10 @@ def inspect(tasks: Iterable[Task], coding: Coding, progress: Progress = SILENT) 
             if split == "train":
                 samples += [Sample(task.name, split, mark(one, coding.tokenizer)) for one in encoded[:SAMPLES]]
     overlaps = find_overlaps(tasks)
-    return DataReport(reports, overlaps, samples, _warnings(tasks, reports, overlaps))
+    similar = find_similar(tasks, alike, progress) if alike is not None else []
+    notes = [f"{task.name}: {note}" for task in tasks for note in task.notes]
+    warnings = [*notes, *find_oddities(reports), *map(str, overlaps), *map(str, similar)]
+    return DataReport(reports, overlaps, similar, samples, warnings)
 
 
 def mark(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, bool]]:
@@ -96,33 +78,24 @@ def _report(task: Task, split: str, examples: Sequence[Example], encoded: Sequen
         key = normalise(example.content)
         duplicates += key in first
         contradictions += first.setdefault(key, example.response) != example.response
-    labels = collections.Counter(example.label for example in examples if example.label is not None)
+    lengths = [len(one.row.source) + len(one.row.tokens) for one in encoded]
     return SplitReport(
         task=task.name,
         split=split,
-        lengths=[len(one.row.source) + len(one.row.tokens) for one in encoded],
+        lengths=lengths,
         supervised=sum(one.row.counted for one in encoded),
         prompt=max(len(one.prompt) for one in encoded),
         truncated=sum(one.truncated for one in encoded),
         duplicates=duplicates,
         contradictions=contradictions,
-        labels=dict(labels.most_common()),
+        by_label=_by_label(examples, lengths),
         sequence_len=task.settings.sequence_len,
     )
 
 
-def _warnings(tasks: Sequence[Task], reports: Sequence[SplitReport], overlaps: Sequence[Overlap]) -> list[str]:
-    notes = [f"{task.name}: {note}" for task in tasks for note in task.notes]
-    return [*notes, *(text for one in reports for text in _oddities(one)), *map(str, overlaps)]
-
-
-def _oddities(one: SplitReport) -> list[str]:
-    found = []
-    if one.truncated:
-        found.append(f"{one.truncated} of {one.rows} rows are cut to sequence_len {one.sequence_len}")
-    if one.duplicates:
-        other = f", {one.contradictions} of them with another response" if one.contradictions else ""
-        found.append(f"{one.duplicates} of {one.rows} rows repeat an earlier row's input{other}")
-    if len(one.labels) == 1 and one.rows > 1:
-        found.append(f"every row has the label {next(iter(one.labels))!r}")
-    return [f"{one.task} {one.split}: {text}" for text in found]
+def _by_label(examples: Sequence[Example], lengths: Sequence[int]) -> dict[str, list[int]]:
+    found = collections.defaultdict[str, list[int]](list)
+    for example, length in zip(examples, lengths, strict=True):
+        if example.label is not None:
+            found[example.label].append(length)
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 
 from tenfold.errors import ConfigError, DataError, nearest
 from tenfold.tasks.examples import Columns, Example, Prompt, make_prompt
-from tenfold.tasks.messages import chat_example
+from tenfold.tasks.messages import as_messages, chat_example
 from tenfold.tasks.prompts import Placeholder, Template, as_text
 from tenfold.tasks.settings import TaskSettings
 from tenfold.tasks.tokenised import token_example
 
 NEEDED = {
     "messages": ("messages",),
+    "sharegpt": ("conversations",),
     "alpaca": ("instruction", "output"),
     "completion": ("prompt", "completion"),
     "tokens": ("input_ids",),
 }
-WHOLE = ("messages", "tokens")  # formats without templates
+WHOLE = ("messages", "sharegpt", "tokens")  # formats without templates
 PROMPTS = {"alpaca": "{instruction}", "completion": "{prompt}"}
 RESPONSES = {"alpaca": "{output}", "completion": "{completion}"}
 ALPACA_RAW = (  # https://github.com/tatsu-lab/stanford_alpaca
@@ -35,7 +36,9 @@ def build(rows: Sequence[Columns], settings: TaskSettings, source: str) -> list[
     """An example of every row. source: what error messages call it. Raises DataError, ConfigError."""
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
     kind = find_format(columns, settings, source)
-    if kind == "messages":
+    if kind == "sharegpt":
+        rows = [as_messages(row, f"{source}: row {i + 1}") for i, row in enumerate(rows)]
+    if kind in ("messages", "sharegpt"):
         return [chat_example(i, row, settings, f"{source}: row {i + 1}") for i, row in enumerate(rows)]
     if kind == "tokens":
         return [token_example(i, row, settings, f"{source}: row {i + 1}") for i, row in enumerate(rows)]

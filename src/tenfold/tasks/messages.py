@@ -6,6 +6,7 @@ from tenfold.errors import ConfigError, DataError
 from tenfold.tasks.examples import Columns, Example, Message
 from tenfold.tasks.settings import TaskSettings
 
+SHAREGPT = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "observation": "tool"}
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
@@ -23,6 +24,19 @@ def chat_example(index: int, row: Columns, settings: TaskSettings, where: str) -
     content = "\n".join(message["content"] for message in prompt if message["role"] != "system")
     asked = next((message["content"] for message in reversed(prompt) if message["role"] == "user"), "")
     return Example(index, prompt, messages[last]["content"], row, None, content, asked=asked)
+
+
+def as_messages(row: Columns, where: str) -> Columns:
+    """A row of ShareGPT's layout, conversations of {from, value} and maybe a system text, with messages.
+
+    Raises DataError for anything else.
+    """
+    given = row.get("conversations")
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        raise DataError(f"{where}: conversations are no list of {{from, value}}")
+    turns = [{"role": SHAREGPT.get(one.get("from", ""), one.get("from")), "content": one.get("value")} for one in given]
+    first = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    return {**row, "messages": first + turns}
 
 
 def check_messages(given: Any, where: str) -> list[Message]:

@@ -1,10 +1,12 @@
 """Inputs that stand in more than one split: what is measured must not have been learnt."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tenfold.tasks.task import Task
+
+Place = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,25 @@ def find_overlaps(tasks: Sequence[Task]) -> list[Overlap]:
     Inputs are what the prompts take from the rows, so that another template hides nothing. Within a
     task every pair of splits is compared; across tasks, evaluation and validation with training rows.
     """
-    inputs = [
-        (task.name, split, {normalise(one.content): one for one in reversed(examples)})
+    inputs = {
+        (task.name, split): {normalise(one.content): one for one in reversed(examples)}
         for task in tasks
         for split, examples in task.splits().items()
-    ]
+    }
     found = []
-    for place, (task, split, mine) in enumerate(inputs):
-        for other_place, (other, other_split, theirs) in enumerate(inputs):
-            within = task == other and other_place < place
-            across = task != other and other_split == "train"
-            shared = [key for key in mine if key in theirs] if split != "train" and (within or across) else []
-            if shared:
-                overlap = Overlap(task, split, other, other_split, len(shared), len(mine), mine[shared[0]].content)
-                found.append(overlap)
+    for place, other in pairs(tasks):
+        mine, theirs = inputs[place], inputs[other]
+        if shared := [key for key in mine if key in theirs]:
+            found.append(Overlap(*place, *other, len(shared), len(mine), mine[shared[0]].content))
     return found
+
+
+def pairs(tasks: Sequence[Task]) -> Iterator[tuple[Place, Place]]:
+    """The splits that should share nothing, each (task, split): one that measures, and one before it or trained on."""
+    places = [(task.name, split) for task in tasks for split in task.splits()]
+    for number, (task, split) in enumerate(places):
+        for other_number, (other, other_split) in enumerate(places):
+            within = task == other and other_number < number
+            across = task != other and other_split == "train"
+            if split != "train" and (within or across):
+                yield (task, split), (other, other_split)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tenfold.tasks.prompts import Template, as_text
 
-Format = Literal["auto", "columns", "alpaca", "messages", "completion", "tokens"]
+Format = Literal["auto", "columns", "alpaca", "messages", "sharegpt", "completion", "tokens"]
 Style = Literal["chat", "raw"]
 Scalar = str | int | float | bool
 Text = Annotated[str, BeforeValidator(as_text, json_schema_input_type=Scalar)]  # YAML reads 0 as a number
@@ -121,9 +121,9 @@ class TaskSettings(SourceSettings):
 
     data_format: Format = Field(
         "auto",
-        description="How rows are laid out: alpaca (instruction, input, output), messages, completion "
-        "(prompt, completion), tokens (input_ids with labels or label, as transformers has them), columns (anything, "
-        "with templates); auto finds out from the columns.",
+        description="How rows are laid out: alpaca (instruction, input, output), messages, sharegpt (conversations), "
+        "completion (prompt, completion), tokens (input_ids with labels or label, as transformers has them), columns "
+        "(anything, with templates); auto finds out from the columns.",
     )
     prompt: TemplateText | None = Field(
         None,
