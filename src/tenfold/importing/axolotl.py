@@ -29,7 +29,7 @@ REASONS = (
     (r"deepspeed.*|fsdp.*|ddp.*|local_rank|world_size|device_map|max_memory|sequence_parallel.*|context_parallel.*|"
      r"tensor_parallel.*|accelerator_config|ray.*", "training runs on one device"),
     (r"bf16|fp16|tf32|fp8|bfloat16|float16|float32", "dtype says the float type of the base; adapters are float32"),
-    (r"wandb.*|mlflow.*|comet.*|use_.*|trackio.*|swanlab.*", "is of a tracker, or a setting of one, that is not known here"),
+    (r"wandb.*|mlflow.*|comet.*|use_.*|trackio.*|swanlab.*", "goes to no known tracker"),
     (r"gradient_checkpointing_kwargs|activation_offloading|low_cpu_mem_usage|torch_compile.*|unsloth.*|liger.*|"
      r"lora_(mlp|qkv|o)_kernel|plugins", "how passes are computed is chosen by tenfold"),
     (r"strict|debug|is_.*_derived_model|trust_remote_code|hub_.*|hf_use_auth_token|save_safetensors",

@@ -34,7 +34,7 @@ REASONS = (
     (r"ddp.*|deepspeed|fsdp.*|local_rank|ray.*|device_map|low_cpu_mem_usage", "training runs on one device"),
     (r"bf16|fp16|pure_bf16|tf32|quantization_method|quantization_type",
      "dtype says the float type of the base, base_quantization nf4 or int8; adapters are float32"),
-    (r"report_to|run_name|logging_dir|wandb.*|use_swanlab|swanlab.*|trackio.*", "goes to no tracker that is known here"),
+    (r"report_to|run_name|logging_dir|wandb.*|use_swanlab|swanlab.*|trackio.*", "goes to no known tracker"),
     (r"trust_remote_code|model_revision|.*_token|use_fast_tokenizer|resize_vocab",
      "the base and its tokenizer are taken as they are, and no code of theirs is run"),
     (r"eval_strategy|evaluation_strategy|per_device_eval_batch_size|load_best_model_at_end|metric_for_best_model|"
