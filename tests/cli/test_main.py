@@ -43,6 +43,11 @@ def test_version(tenfold):
     assert (code, out.split()[0]) == (0, "tenfold")
 
 
+def test_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "tenfold", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == "tenfold"
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_help(tenfold, name):
     code, out, _ = tenfold(name, "--help")
