@@ -1,5 +1,7 @@
 """Embeddings and hidden states beside the plain models."""
 
+import threading
+
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
@@ -44,7 +46,7 @@ def test_hidden_states_are_those_of_each_text_alone(tiny_bank):
         assert np.allclose(row, torch.nn.functional.normalize(states.mean(0), dim=-1).numpy(), atol=1e-4)
 
 
-def test_rows_are_remembered_only_while_fitting():
+def test_rows_are_remembered_only_within_a_block():
     asked = []
 
     def make(texts):
@@ -60,3 +62,22 @@ def test_rows_are_remembered_only_while_fitting():
     memory.rows(["a"], make)
     assert asked == [["a", "bb"], ["a"], ["a", "bb"], ["ccc"], ["a"]]
     assert not memory.known
+
+
+def test_a_thread_remembers_for_itself():
+    memory, asked = Memory(), []
+
+    def make(texts):
+        asked.append(list(texts))
+        return np.zeros((len(texts), 1), np.float32)
+
+    def ask():
+        memory.rows(["a"], make)
+
+    with remembering():
+        ask()
+        other = threading.Thread(target=ask)
+        other.start()
+        other.join()
+        ask()
+    assert asked == [["a"], ["a"]]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tenfold.route
+from tenfold.base.encoders import Encoder
 from tenfold.errors import ConfigError
 from tenfold.route import kinds
 
@@ -37,6 +38,15 @@ def test_a_kind_scores_saves_and_loads(name, fitted, topics, tiny_bank, tmp_path
     again = tenfold.route.load(tmp_path, bank=tiny_bank)
     assert np.allclose(again.scores(texts).probabilities, found.probabilities, atol=1e-6)
     assert np.allclose(router.scores(texts[:1]).probabilities, found.probabilities[:1], atol=1e-4)
+
+
+def test_a_decision_embeds_a_text_once(fitted, monkeypatch):
+    router, asked = fitted("nearest:embedding"), []
+    assert router.abstention.score == "distance"
+    embed = Encoder.embed
+    monkeypatch.setattr(Encoder, "embed", lambda self, texts: (asked.extend(texts), embed(self, texts))[1])
+    router.decide(["some text", "some text", "another"])
+    assert sorted(asked) == ["another", "some text"]
 
 
 @pytest.mark.parametrize("name", SPECS)

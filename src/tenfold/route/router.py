@@ -18,6 +18,7 @@ from tenfold.route import kinds
 from tenfold.route.abstention import Abstention
 from tenfold.route.calibration import Calibration, Floats, logsumexp, softmax
 from tenfold.route.kinds._base import Scorer
+from tenfold.route.memory import remembering
 from tenfold.route.texts import clean
 from tenfold.store import atomic, documents
 
@@ -82,8 +83,9 @@ class Router:
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Calibrated probabilities and out-of-scope scores."""
-        logits = self.logits(texts) / self.calibration.temperature
-        far = self.far(self.abstention.score, texts, logits)
+        with remembering():  # both ask for the rows of the same texts
+            logits = self.logits(texts) / self.calibration.temperature
+            far = self.far(self.abstention.score, texts, logits)
         return Scores(softmax(logits) if len(texts) else logits, far)
 
     def far(self, score: str, texts: Sequence[str], logits: Floats) -> Floats:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tenfold import route
 from tenfold.adapters import Bank
+from tenfold.route.memory import remembering
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ class Routed:
 
     def choose(self, texts: Sequence[str]) -> list[Choice]:
         """See Chooser."""
-        shares = self.router.scores(texts).probabilities.tolist()
-        return [self._choice(*one) for one in zip(self.router.decide(texts), shares, strict=True)]
+        with remembering():
+            shares = self.router.scores(texts).probabilities.tolist()
+            decisions = self.router.decide(texts)
+        return [self._choice(*one) for one in zip(decisions, shares, strict=True)]
 
     def _choice(self, made: route.Decision, shares: list[float]) -> Choice:
         far = made.out_of_scope if math.isfinite(made.out_of_scope) else None
