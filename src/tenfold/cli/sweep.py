@@ -35,7 +35,7 @@ def command(
             _show_plan(sweep.prepare(given, progress), paper())
             return
         finished = sweep.run(given, overwrite=overwrite, progress=progress)
-    _show(finished, paper())
+    show(finished, paper())
     if finished.interrupted:
         typer.echo("stopped; the same command goes on", err=True)
         raise typer.Exit(130)
@@ -57,7 +57,7 @@ def _show_plan(plan: Plan, console: Console) -> None:
         )
 
 
-def _show(finished: Finished, console: Console) -> None:
+def show(finished: Finished, console: Console) -> None:
     """The trials, best first, and what a comparison comes to."""
     found = finished.found
     order = sorted(found["trials"], key=lambda one: (one["state"] != "complete", _mean(one["values"])))
