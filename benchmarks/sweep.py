@@ -96,10 +96,10 @@ def write(path: Path, out: Path, options: argparse.Namespace) -> Path:
     rows, example = options.data.resolve() / "mnli", Config.load(cases.EXAMPLE, require_files=False)
     task = example.task(cases.TASK).task.model_dump(include={"prompt", "response", "labels", "prompt_style"})
     task |= {"path": str(rows / "train.jsonl"), "max_rows": options.rows}
-    task |= {"validation_path": {"path": str(rows / "validation.jsonl"), "max_rows": options.rows}}
+    task |= {"validation_path": {"path": str(rows / "validation.jsonl"), "max_rows": options.rows // 2}}
     config = {
         "base_model": options.base_model, "device": "cpu", "dtype": "float32", "optimizer": "adamw_torch_fused",
-        "micro_batch_size": options.batch, "lora_alpha": 16, "tasks": {cases.TASK: task},
+        "micro_batch_size": options.batch, "warmup_ratio": 0.0, "lora_alpha": 16, "tasks": {cases.TASK: task},
     }  # fmt: skip
     search = {"lora_r": options.ranks, "learning_rate": options.rates}
     path.write_text(yaml.safe_dump({"output_dir": str(out), "search": search, "config": config}), "utf-8")
@@ -203,16 +203,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Options; --smoke is tiny and keeps nothing. --file and --trial are for the processes of PEFT's side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("examples/data"), help="folder with mnli/*.jsonl")
-    parser.add_argument("--rows", type=int, default=12, help="training and validation rows of a trial")
-    parser.add_argument("--batch", type=int, default=4, help="rows of a step")
+    parser.add_argument("--rows", type=int, default=20, help="training rows of a trial, and half as many to validate")
+    parser.add_argument("--batch", type=int, default=8, help="rows of a step")
     parser.add_argument("--base-model", default=cases.BASE_MODEL)
-    parser.add_argument("--smoke", action="store_true", help="three trials of four rows, nothing kept")
+    parser.add_argument("--smoke", action="store_true", help="three trials of eight rows, nothing kept")
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--trial", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     options.ranks, options.rates = ([2], RATES[:3]) if options.smoke else (RANKS, RATES)
     if options.smoke:
-        options.rows, options.batch = 4, 2
+        options.rows, options.batch = 8, 1
     return options
 
 
