@@ -37,6 +37,7 @@ class Finished:
         monkeypatch.setattr(Study, "finish", counting)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "count", "kept"),
     [

@@ -61,7 +61,9 @@ def test_a_space_that_is_exhausted_ends_the_search(project):
     assert len(found["trials"]) == 2
 
 
-@pytest.mark.parametrize(("pruner", "beside"), [("halving", 1), ("median", 1), ("halving", 3)])
+@pytest.mark.parametrize(
+    ("pruner", "beside"), [("median", 1), pytest.param("halving", 1, marks=pytest.mark.slow), ("halving", 3)]
+)
 def test_trials_that_are_behind_end_early_and_the_others_are_what_they_are(project, pruner, beside):
     rates = [0.05, 0.02, 0.01, 0.03, 0.015, 1e-6, 2e-6, 3e-6, 4e-6]
     own = {"search": {"learning_rate": rates}, "top": {"eval_steps": 1}, "side_by_side": beside}
