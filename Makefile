@@ -36,7 +36,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Beside the usual loop, on a quiet machine: about an hour and a half on two cores; needs examples/data.
+# Beside the usual loop, on a quiet machine: about two hours on two cores; needs examples/data.
 benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/mixed.py
@@ -45,6 +45,7 @@ benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/swap.py
 	$(BIN)/python benchmarks/quantised.py
 	$(BIN)/python benchmarks/router.py
+	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/report.py
 
 docs: $(STAMP)

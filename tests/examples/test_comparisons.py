@@ -13,6 +13,7 @@ import quality
 import quantised
 import router
 import swap
+import sweep
 import torch
 import torch.nn.functional as F
 import training
@@ -156,3 +157,17 @@ def test_routers_quality_and_cost(data, capsys):
     assert [one["kind"] for one in found["quality"]] == ["tfidf", "nearest"]
     assert all(one["p50_ms, all texts"] > 0 for one in found["cost_at_ten_tasks"])
     assert [one["tasks"] for one in found["cost_at_30_tasks"]] == [30, 30]
+
+
+@pytest.mark.slow
+def test_a_sweep_and_the_same_trials_through_peft_come_to_the_same(data, tiny_base, tmp_path):
+    """With the kill on the way, in processes of their own."""
+    options = sweep.parse(["--data", str(data), "--smoke", "--base-model", str(tiny_base)])
+    results, right = sweep.measure(tmp_path, options)
+    assert right
+    assert results["trials"] == 3
+    assert results["largest_loss_difference"] < 1e-4
+    assert [one["side"] for one in results["both"]] == ["PEFT, a process each", "tenfold sweep"]
+    killed = results["killed"]
+    assert (killed["finished_after"], killed["lost"], killed["run_twice"]) == (3, 0, 0)
+    assert 1 <= killed["finished_before"] < 3

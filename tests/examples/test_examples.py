@@ -11,7 +11,11 @@ from tenfold import runs
 from tenfold.config import Config
 
 ROOT = pathlib.Path(__file__).parents[2]
-CONFIGS = sorted(path.relative_to(ROOT / "examples") for path in (ROOT / "examples").rglob("*.yaml"))
+CONFIGS = sorted(
+    path.relative_to(ROOT / "examples")
+    for path in (ROOT / "examples").rglob("*.yaml")
+    if "compare:" not in path.read_text("utf-8") and path.parent.name != "mistral"  # sweeps, and rows of the hub
+)
 FLORA = """
 You are given a premise and a hypothesis below. If the premise entails the
 hypothesis, return 0. If the premise contradicts the hypothesis, return 2.

@@ -158,6 +158,16 @@ class Bank:
                 del self._switches[place]
         del self.adapters[name]
 
+    def rename(self, name: str, other: str) -> None:
+        """Call an adapter otherwise. Raises AdapterError for a name in use."""
+        self.require_free(other)
+        own = self.get(name)
+        for layer in own.modules:
+            self._hosts[layer].adapters[other] = self._hosts[layer].adapters.pop(name)
+        for place in own.copies:
+            self._switches[place].copies[other] = self._switches[place].copies.pop(name)
+        self.adapters[other] = self.adapters.pop(name)
+
     def clear(self) -> None:
         """Take all adapters out; the base is then as plain as it was loaded."""
         for name in list(self.adapters):

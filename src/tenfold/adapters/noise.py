@@ -1,8 +1,8 @@
 """Dropout whose masks belong to (adapter, step, row, layer): neighbours, resuming, recomputation can't change them."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,16 +13,18 @@ class StepNoise:
     """The random numbers of one segment in one optimizer step.
 
     seed, step: of the run and of the adapter's own count. rows: (length, key) of each row, in order; their
-    lengths add up to the segment's (padded rows are one line each, of as many tokens as the module sees).
+    lengths add up to the segment's (padded rows are one line each, of as many tokens as the module sees). names: what
+    adapters are drawn for as, where that is not what the bank calls them.
     """
 
     seed: int
     step: int
     rows: Sequence[tuple[int, int]]
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, adapter: str, layer: str) -> "LayerNoise":
         """Those of one adapter on one layer."""
-        return LayerNoise(self, f"{self.seed}/{adapter}/{self.step}/{layer}")
+        return LayerNoise(self, f"{self.seed}/{self.names.get(adapter, adapter)}/{self.step}/{layer}")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "Measure a run's tasks with the base and with their adapters.",
     "report": "Write one page about a run or a sweep, with its plots.",
     "compare": "Compare runs on the same cases: better, worse, or not distinguishable at this size.",
+    "sweep": "Try settings, or compare adapters at one size, and say which is better.",
     "data": "Show what a config's data holds, before training.",
     "generate": "Answer texts with an adapter of a run, or with the one that the router chooses.",
     "route": "Show which adapter texts need; fit or measure a run's router.",

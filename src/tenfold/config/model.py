@@ -33,7 +33,7 @@ class Config(RunSettings):
         Raises ConfigError: one line with the file's line, the key, what was given and what is allowed.
         """
         path = Path(path)
-        return cls._make(document.read(_text(path), str(path)), path.parent, path.stem, overrides, require_files)
+        return cls._make(document.read(read_text(path), str(path)), path.parent, path.stem, overrides, require_files)
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any], folder: str | Path = ".", *, require_files: bool = True) -> Self:
@@ -120,7 +120,8 @@ class Config(RunSettings):
         return to_yaml(self._resolved, self._document.values, self._folder)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A config's file. Raises ConfigError for one that is missing or no text."""
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder; a config is a YAML file")
     try:

@@ -15,10 +15,11 @@ def override(document: Document, settings: Sequence[str]) -> None:
         where = f"--set {setting}" if len(setting) <= 60 else f"--set {dotted}"
         if not equals or not all(path):
             raise ConfigError(f"--set {setting!r}: must be key=value, e.g. --set tasks.dates.learning_rate=1e-4")
-        _put(document, path, value(text, where), where)
+        put(document, path, value(text, where), where)
 
 
-def _put(document: Document, path: tuple[str, ...], given: Any, where: str) -> None:
+def put(document: Document, path: tuple[str, ...], given: Any, where: str) -> None:
+    """Set one value. where: what errors call its place. Raises ConfigError where no key can stand."""
     inside: Any = document.values
     for depth, part in enumerate(path[:-1]):
         if inside.get(part) is None:

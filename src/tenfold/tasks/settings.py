@@ -155,6 +155,11 @@ class TaskSettings(SourceSettings):
     max_new_tokens: int | None = Field(None, ge=1, description="Most tokens to generate for an answer.")
     stop: list[str] = Field(default_factory=list, description="Texts that end an answer.")
 
+    allow_overlap: bool = Field(
+        False,
+        description="Validation and evaluation rows may stand among training rows: a comparison (`tenfold sweep`) then "
+        "takes the task, and marks it in every table.",
+    )
     adapter_path: str | None = Field(None, description="Folder of a PEFT adapter to start from.")
     train: bool = Field(True, description="Train the adapter; false keeps the one from adapter_path as it is.")
     seed: int | None = Field(None, description="Seed of the cut for val_set_size; the run's where not said.")

@@ -26,10 +26,13 @@ class Loaded:
     validation: Rows
 
 
-def load(config: Config, place: str, progress: Progress) -> Loaded:
-    """Rows and base of a config, nothing of which depends on the seed. place: where the base is."""
+def load(config: Config, place: str, progress: Progress, base: Base | None = None) -> Loaded:
+    """Rows and base of a config, nothing of which depends on the seed.
+
+    place: where the base is. base: the one that is there, where it is open already.
+    """
     tasks = runs.load_tasks(config)
-    base = runs.load_base(config, place, progress)
+    base = base or runs.load_base(config, place, progress)
     with config.locating():
         return Loaded(tasks, base, *_encode(tasks, base, progress))
 

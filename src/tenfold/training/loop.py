@@ -8,7 +8,8 @@ and ``hooks.after`` between steps, which may tell it to end. Everything around i
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, Protocol
 
 from torch.optim import Optimizer
@@ -46,7 +47,9 @@ class State:
 
     bank: the base with its adapters. batches: of each lane which rows a step takes. learners: what trains, each with
     its parameters and its optimizer; only these require gradients. seed: of the stage. mixed: several lanes in one
-    pass, or turns. done: optimizer steps that are finished. drops: the lanes with dropout.
+    pass, or turns. done: optimizer steps that are finished. drops: the lanes with dropout. names: what the dropout
+    of adapters is drawn as, where that is not what the bank calls them. alone: a lane whose loss is no number ends
+    alone, and the others go on. ended: why a lane goes no further though it has steps left, by its number.
     """
 
     bank: Bank
@@ -57,6 +60,9 @@ class State:
     mixed: bool
     done: int = 0
     drops: set[int] = field(default_factory=set)
+    names: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
+    ended: dict[int, str] = field(default_factory=dict)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -70,7 +76,8 @@ class State:
 
     def rows(self) -> dict[int, list[Micro]]:
         """The micro-batches of the next step, by the number of the lane; lanes that are finished have none."""
-        return {i: own.step(self.done) for i, own in enumerate(self.batches) if self.done < own.lane.steps}
+        going = {i: own for i, own in enumerate(self.batches) if self.done < own.lane.steps and i not in self.ended}
+        return {i: own.step(self.done) for i, own in going.items()}
 
 
 Loop = Callable[[State, Hooks], None]
@@ -86,6 +93,26 @@ def begin(bank: Bank, stage: Stage, rows: Rows, *, seed: int, mixed: bool) -> St
     batches = [Batches(lane, [_rows(feed, rows, seed) for feed in lane.feeds], seed) for lane in stage.lanes]
     drops = {i for i, lane in enumerate(stage.lanes) if any(_drops(bank, f.composition) for f in lane.feeds)}
     return State(bank, stage, batches, learners_.make(bank, stage), seed, mixed, drops=drops)
+
+
+def join(states: Sequence[State], *, mixed: bool) -> State:
+    """Stages over one bank, side by side as one: each lane keeps its seed, its count and its optimizers.
+
+    No two lanes, nor two learners, may have the same name. What ends one lane does not end the others.
+    """
+    lanes, first = [lane for state in states for lane in state.stage.lanes], states[0]
+    batches = [own for state in states for own in state.batches]
+    learners = [learner for state in states for learner in state.learners]
+    assert len({lane.name for lane in lanes}) == len(lanes), "two lanes of one name"
+    assert len({learner.name for learner in learners}) == len(learners), "two learners of one name"
+    for learner in learners:  # the next stage's beginning has turned them off
+        for parameter in learner.parameters.values():
+            parameter.requires_grad_(True)
+    starts = accumulate((len(state.batches) for state in states), initial=0)
+    drops = {start + lane for start, state in zip(starts, states, strict=False) for lane in state.drops}
+    names = {name: own for state in states for name, own in state.names.items()}
+    stage = replace(first.stage, lanes=tuple(lanes))
+    return State(first.bank, stage, batches, learners, first.seed, mixed, drops=drops, names=names, alone=True)
 
 
 def _rows(feed: Feed, rows: Rows, seed: int) -> Sequence[Row]:
@@ -122,9 +149,8 @@ def step(state: State, hooks: Hooks) -> dict[str, float]:
         record: dict[str, Any] = {"step": number + 1, "epoch": round(state.batches[i].epoch(number + 1), 4)}
         record["loss"] = found[lane.name] = sum(o.losses.get(i, 0.0) for o in outcomes)
         if not math.isfinite(found[lane.name]):
-            raise RunError(
-                f"the loss of {lane.name!r} is {found[lane.name]} at step {number + 1}; lower its learning_rate"
-            )
+            _end(state, i, found[lane.name])
+            continue
         record |= _penalise(state, i, own)
         stepped = [learner.step(number) for learner in state.learners if learner.lane is lane]
         record["learning_rate"] = stepped[0][0]
@@ -135,6 +161,18 @@ def step(state: State, hooks: Hooks) -> dict[str, float]:
         record["seconds"] = round(time.perf_counter() - start, 4)
         hooks.log(lane, record)
     return found
+
+
+def _end(state: State, number: int, loss: float) -> None:
+    """A lane goes no further, or the whole stage where lanes don't end alone. Raises RunError then."""
+    lane = state.batches[number].lane
+    told = f"is {loss} at step {state.done + 1}; lower its learning_rate"
+    if not state.alone:
+        raise RunError(f"the loss of {lane.name!r} {told}")
+    state.ended[number] = f"the loss {told}"
+    for learner in state.learners:
+        if learner.lane is lane:
+            learner.optimizer.zero_grad()
 
 
 def _penalise(state: State, lane: int, micros: Sequence[Micro]) -> dict[str, float]:
@@ -163,9 +201,9 @@ def arrange(state: State, micros: Mapping[int, list[Micro]]) -> list[list[Part]]
 def _parts(state: State, lane: int, micro: Micro, step: Sequence[Micro]) -> list[Part]:
     own = state.stage.lanes[lane]
     total = sum(other.weight(own) for other in step) or 1.0  # rows too short to be predicted have none
-    noise = (state.seed, state.done) if lane in state.drops else None
+    noise = (state.batches[lane].seed, state.done) if lane in state.drops else None
     feeds = [(own.feeds[number], rows) for number, rows in micro.feeds.items()]
-    return [Part(lane, feed.composition, rows, feed.weight / total, noise) for feed, rows in feeds]
+    return [Part(lane, feed.composition, rows, feed.weight / total, noise, state.names) for feed, rows in feeds]
 
 
 def faster_mixed(state: State) -> dict[str, float]:

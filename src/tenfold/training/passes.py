@@ -1,7 +1,7 @@
 """One forward and backward pass over micro-batches of one or several lanes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -24,7 +24,8 @@ class Part:
 
     share: of each supervised token in the loss of the lane's optimizer step; one over their number where none weighs
         more than another.
-    noise: (seed, step) of their dropout, None where nothing drops.
+    noise: (seed, step) of their dropout, None where nothing drops. names: what the dropout of adapters is drawn as,
+        where that is not what the bank calls them.
     """
 
     lane: int
@@ -32,6 +33,7 @@ class Part:
     rows: Sequence[Row]
     share: float
     noise: tuple[int, int] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def lay_out(parts: Sequence[Part], path: Path, base: Base) -> Pack:
 def frame_for(parts: Sequence[Part], packed: Pack) -> Frame:
     """What each part's rows use in a training pass."""
     noise = [
-        part.noise and StepNoise(*part.noise, rows=_lengths(packed.rows, span))
+        part.noise and StepNoise(*part.noise, rows=_lengths(packed.rows, span), names=part.names)
         for part, span in zip(parts, packed.spans, strict=True)
     ]
     return frame(packed, [part.composition for part in parts], training=True, noise=noise)

@@ -116,6 +116,25 @@ def lane(name: str, learners: Sequence[str], feeds: Sequence[Feed], training: Tr
     )
 
 
+def rename(stage: Stage, names: Mapping[str, str], prefix: str) -> Stage:
+    """The same stage with other names for its adapters, and its lanes' names behind a prefix."""
+
+    def renamed(own: Sequence[str]) -> tuple[str, ...]:
+        return tuple(names.get(name, name) for name in own)
+
+    def fed(feed: Feed) -> Feed:
+        return replace(feed, composition=tuple((names.get(name, name), weight) for name, weight in feed.composition))
+
+    lanes = [
+        replace(
+            lane, name=prefix + lane.name, learners=renamed(lane.learners), apart=renamed(lane.apart),
+            feeds=tuple(map(fed, lane.feeds)),
+        )
+        for lane in stage.lanes
+    ]  # fmt: skip
+    return replace(stage, lanes=tuple(lanes))
+
+
 def cut(rows: int, share: float) -> int:
     """How many rows a share is, at least one."""
     return max(1, round(rows * share)) if rows else 0
