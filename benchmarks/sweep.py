@@ -34,7 +34,7 @@ from tenfold.adapters import Bank
 from tenfold.base import Base
 from tenfold.base.layout import Row
 from tenfold.config import Config
-from tenfold.sweep import report
+from tenfold.sweep import summary
 from tenfold.tasks import encode_all
 from tenfold.training import plan
 from tenfold.training.batches import Batches
@@ -115,7 +115,7 @@ def timed(words: Sequence[str]) -> tuple[float, str]:
 
 def read(out: Path) -> Trials:
     """What a sweep has found so far."""
-    path = out / report.FILE
+    path = out / summary.FILE
     return json.loads(path.read_text("utf-8"))["trials"] if path.is_file() else []
 
 

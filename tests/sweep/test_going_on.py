@@ -44,7 +44,7 @@ class Finished:
         ("tenfold.sweep.study.Study.want", 1, 0),  # planned, nothing begun
         ("tenfold.training.loop.step", 8, 1),  # in the second trial
         ("tenfold.sweep.study.Study.finish", 3, 3),  # kept, but not yet said in sweep.json
-        ("tenfold.sweep.report.write", 5, 5),
+        ("tenfold.sweep.summary.write", 5, 5),
     ],
 )
 def test_killed_at_any_moment_it_goes_on_to_the_same(project, tmp_path, monkeypatch, target, count, kept):

@@ -11,7 +11,7 @@ from rich.console import Console
 from tenfold import sweep
 from tenfold.cli.arguments import Overrides
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import make_table, paper
+from tenfold.cli.tables import make_table, paper
 from tenfold.sweep import Finished, Plan
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="The YAML file.", show_default=False)]

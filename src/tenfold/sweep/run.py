@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenfold import runs
+from tenfold import report, runs
 from tenfold.progress import SILENT, Progress, Task
-from tenfold.sweep import choice, leaks, report
+from tenfold.sweep import choice, leaks, summary
 from tenfold.sweep.candidates import Candidate, Candidates, matched
 from tenfold.sweep.courses import Course
 from tenfold.sweep.document import Sweep
@@ -107,7 +107,9 @@ class _Worker:
                     if not any(one.state == "running" for one in trials):
                         break
                     time.sleep(PAUSE)
-        return Finished(self.sweep, self._write(), self.interrupt.wanted)
+        found = self._write()
+        report.leave(self.sweep.output_dir, self.progress)
+        return Finished(self.sweep, found, self.interrupt.wanted)
 
     def _propose(self, trials: Sequence[Kept]) -> bool:
         """Put in one more point where a search proposes them -> whether there may be more to run."""
@@ -156,7 +158,7 @@ class _Worker:
         self.progress.note(f"trial {course.claim.number}: {course.candidate.legend}: {told}")
 
     def _write(self) -> dict[str, Any]:
-        return report.write(self.plan.candidates, self.study.trials(), self.plan.budget)
+        return summary.write(self.plan.candidates, self.study.trials(), self.plan.budget)
 
     def _say_best(self, found: dict[str, Any], bar: Task) -> None:
         best = next((one for one in found["trials"] if one["number"] == found["best"]), None)

@@ -1,13 +1,10 @@
 """``sweep.json``: everything that a sweep has found so far, as pages and tables take it."""
 
-import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from os import cpu_count
 from typing import Any
 
-import torch
-
+from tenfold import machine
 from tenfold.errors import RunError
 from tenfold.store import atomic, documents
 from tenfold.sweep import choice
@@ -25,7 +22,8 @@ def gather(candidates: Candidates, trials: Sequence[Kept], budget: int | None, c
     config = candidates.of(trials[0].point).config
     allowed = [name for name, task in config.tasks.items() if task.task.allow_overlap]
     return {
-        "name": sweep.output_dir.name, "created": created, "machine": machine(), "base": config.base_model,
+        "name": sweep.output_dir.name, "created": created, "machine": _environment(),
+        "base": config.base_model,
         "tasks": [name for name, task in config.tasks.items() if task.task.train], "overlap": allowed,
         "metric": sweep.settings.metric, "trials": [_trial(one, candidates) for one in trials],
         "best": best.number if best else None,
@@ -44,13 +42,8 @@ def write(candidates: Candidates, trials: Sequence[Kept], budget: int | None) ->
     return found
 
 
-def machine() -> dict[str, Any]:
-    """What seconds depend on, and nothing that names the machine or its owner."""
-    found: dict[str, Any] = {
-        "system": f"{platform.system()} {platform.machine()}", "cores": cpu_count(),
-        "threads": torch.get_num_threads(), "python": platform.python_version(), "torch": torch.__version__,
-    }  # fmt: skip
-    return found | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+def _environment() -> dict[str, Any]:
+    return {"machine": machine.describe(), "versions": machine.versions((*machine.PACKAGES, "optuna"))}
 
 
 def _created(candidates: Candidates) -> str:
