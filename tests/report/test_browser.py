@@ -76,7 +76,7 @@ def test_it_can_be_used_with_a_keyboard_alone(show, trained):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Results"
     page.keyboard.press("Enter")
-    assert page.url.endswith("#results")
+    assert page.url.endswith("#Results")
     for _ in range(60):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.textContent") == "config.yaml":

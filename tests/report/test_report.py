@@ -17,7 +17,8 @@ from tenfold.config import Config
 from tenfold.errors import RunError
 from tenfold.evaluate import read_results
 from tenfold.evaluate.tables import show
-from tenfold.report import cost, examples, markup, panels, training
+from tenfold.pages import markup
+from tenfold.report import cost, examples, panels, training
 from tenfold.route import load
 from tenfold.route.calibration import ece
 from tenfold.route.choices import count

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from tenfold.evaluate import BASE_LABEL, Result
 from tenfold.evaluate.cases import Case
 from tenfold.evaluate.pairs import find_cases
-from tenfold.report.markup import Markup, element, join
-from tenfold.report.page import Section, note
+from tenfold.pages.markup import Markup, element, join
+from tenfold.pages.page import Section, note
 from tenfold.report.source import Source, adapted, named
 
 LONGEST = 1200

@@ -8,12 +8,12 @@ from tenfold.evaluate import BASE_LABEL, Result
 from tenfold.evaluate.matrix import FULL
 from tenfold.evaluate.results import ROUTER
 from tenfold.evaluate.tables import show_interval
-from tenfold.report.markup import Markup, element, join, table, verdict
-from tenfold.report.page import Section, note, plots
+from tenfold.pages.markup import Markup, element, join, table, verdict
+from tenfold.pages.page import Section, note, plots
+from tenfold.pages.style import Drawing, draw
 from tenfold.report.panels import Bar, bars
 from tenfold.report.scores import Scores
 from tenfold.report.source import ROUTED, Source, named, places
-from tenfold.report.style import Drawing, draw
 from tenfold.statistics import Estimate, sentence
 
 MOST_SENTENCES = 8

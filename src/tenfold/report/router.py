@@ -4,12 +4,12 @@ from typing import Any
 
 from tenfold.evaluate import Result
 from tenfold.evaluate.results import ROUTER
-from tenfold.report.markup import Markup, folded, join, table
-from tenfold.report.page import Section, note, plots
+from tenfold.pages.markup import Markup, folded, join, table
+from tenfold.pages.page import Section, note, plots
+from tenfold.pages.style import WIDTH, Drawing, draw
 from tenfold.report.panels import coverage, heat, reliability
 from tenfold.report.results import cell
 from tenfold.report.source import Source
-from tenfold.report.style import WIDTH, Drawing, draw
 from tenfold.route.choices import FILE
 from tenfold.statistics import wilson
 

@@ -5,12 +5,12 @@ from typing import Any
 from tenfold import evaluate
 from tenfold.evaluate.matrix import NAMES, Matrix
 from tenfold.evaluate.transfer import Stage, Transfer
-from tenfold.report.markup import join, table
-from tenfold.report.page import Section, note, plots
+from tenfold.pages.markup import join, table
+from tenfold.pages.page import Section, note, plots
+from tenfold.pages.style import WIDTH, Drawing, draw
 from tenfold.report.panels import heat
 from tenfold.report.results import cell
 from tenfold.report.source import Source
-from tenfold.report.style import WIDTH, Drawing, draw
 from tenfold.statistics import over_seeds
 
 TOLD = (

@@ -8,13 +8,13 @@ from typing import Any
 
 from tenfold.errors import RunError
 from tenfold.evaluate.tables import show
+from tenfold.pages.markup import Markup, element, escape, folded, join, table, verdict
+from tenfold.pages.page import Page, Section, facts, note, plots
+from tenfold.pages.style import draw
 from tenfold.report import trials
 from tenfold.report.cost import duration
-from tenfold.report.markup import Markup, element, escape, folded, join, table, verdict
-from tenfold.report.page import Page, Section, facts, note, plots
 from tenfold.report.panels import Bar, bars
 from tenfold.report.setting import environment
-from tenfold.report.style import draw
 from tenfold.store import documents
 
 FILE = "sweep.json"
@@ -67,9 +67,8 @@ def _page(one: Sweep) -> Page:
     sections = [_comparison(one), trials.curves(one), _trials(one), trials.settings(one), _environment(one)]
     learnt = [record["comparison"]["conclusion"]] if record.get("comparison") else []
     kind = f"sweep of {len(one.trials)} trials on {record['base']}"
-    made = f" of {record['created']}" if record.get("created") else ""
-    foot = f"Made by tenfold from {FILE}{made}; this page loads nothing from anywhere."
-    return Page(record["name"], kind, [*learnt, *_best(one)], [found for found in sections if found], foot)
+    origin = f"{FILE} of {record['created']}" if record.get("created") else FILE
+    return Page(record["name"], kind, [*learnt, *_best(one)], [found for found in sections if found], origin)
 
 
 def _best(one: Sweep) -> list[str]:
