@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tenfold import evaluate
 from tenfold.evaluate import Result
+from tenfold.evaluate.tables import DRIFT_HEADERS
 from tenfold.pages import charts
 from tenfold.tasks.checks import DataReport, Sample
 from tenfold.tasks.splits import SplitReport
@@ -17,7 +18,6 @@ from tenfold.tasks.tables import Grid, label_grid, shared_grid
 BARS = " ▁▂▃▄▅▆▇█"
 SHOWN_LABELS = 8
 WIDE = 160
-DRIFT_HEADERS = ("task", "adapter", "KL to the base ↓", "general loss ↓, base", "with adapter", "verdict")
 SPLIT_HEADERS = ("task", "split", "rows", "min", "median", "max")
 
 

@@ -67,6 +67,11 @@ def folded(summary: object, *children: object) -> Markup:
     return element("details", element("summary", summary), *children)
 
 
+def measured(value: str, interval: str = "") -> Markup:
+    """A value, and its interval in a softer colour."""
+    return join([value, element("span", interval, class_="interval") if interval else ""])
+
+
 def verdict(word: str) -> Markup:
     """``better``, ``worse`` or ``not distinguishable``, in its colour."""
     return element("span", word, class_=f"verdict {word.replace(' ', '-')}") if word else Markup("")

@@ -8,7 +8,7 @@ from typing import Any
 
 from tenfold.errors import RunError
 from tenfold.evaluate.tables import show
-from tenfold.pages.markup import Markup, element, escape, folded, join, table, verdict
+from tenfold.pages.markup import Markup, element, folded, join, measured, table, verdict
 from tenfold.pages.page import Page, Section, facts, note, plots
 from tenfold.pages.style import draw
 from tenfold.report import trials
@@ -169,10 +169,8 @@ def _environment(one: Sweep) -> Section:
 
 
 def _interval(row: Mapping[str, Any], key: str) -> Markup:
-    value = escape(f"{row[key]:+.4f}" if key == "difference" else f"{row[key]:.4f}")
-    if row.get("low") is None:
-        return value
-    return join([value, element("span", f"[{row['low']:.4f}, {row['high']:.4f}]", class_="interval")])
+    value = f"{row[key]:+.4f}" if key == "difference" else f"{row[key]:.4f}"
+    return measured(value, "" if row.get("low") is None else f"[{row['low']:.4f}, {row['high']:.4f}]")
 
 
 def _rate(value: float | None) -> str:
