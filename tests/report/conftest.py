@@ -2,7 +2,8 @@ import json
 import shutil
 
 import pytest
-from pages import HOSTILE, record
+from shown import HOSTILE
+from sweeps import record
 from tiny import tiny_model
 from tokens import tiny_tokenizer
 

@@ -1,22 +1,19 @@
 """The page in a real browser: Debian's chromium, headless."""
 
-import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from inside import hosting, key, slowed
+from shown import CHROMIUM, SHOTS, SIZES
 
 from tenfold.serve.choosing import Choice
 from tenfold.serve.http.page import POLICY
 from tenfold.serve.keys import Entry, Keys
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 browsing = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: apt-get install chromium")
-SHOTS = os.environ.get("TENFOLD_SHOTS")  # a folder, to look at the page after the tests
-WIDE, NARROW = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+WIDE, NARROW = SIZES["wide"], SIZES["narrow"]
 
 
 class Letters:
@@ -30,14 +27,6 @@ class Letters:
             shares = {"upper": 0.41, "talk": 0.38, "sums": 0.09}
             return Choice(None, 0.41, 0.8, "the likeliest has only 41%", shares)
         return Choice("upper", 0.93, 0.02, None, {"upper": 0.93, "talk": 0.05, "sums": 0.01})
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@ import json
 
 import pytest
 from PIL import Image
+from tokens import tiny_tokenizer
 
 from tenfold import tasks
 from tenfold.base import Coding
@@ -10,7 +11,6 @@ from tenfold.tasks.overlaps import find_overlaps, normalise
 from tenfold.tasks.plots import save_lengths
 from tenfold.tasks.settings import TaskSettings
 from tenfold.tasks.tables import label_grid, split_grid
-from tests.tokens import tiny_tokenizer
 
 
 @pytest.fixture

@@ -1,22 +1,17 @@
 """The page of ``tenfold data``: what is in it, and how it stands in a real browser."""
 
-import os
 import re
-import shutil
-from pathlib import Path
 
 import pytest
+from shown import SIZES, check, fits, titles
 from tokens import tiny_tokenizer
 
 from tenfold import tasks
 from tenfold.base import Coding
-from tenfold.tasks import overview, page
+from tenfold.tasks import overview
 from tenfold.tasks.settings import TaskSettings
 from tenfold.tasks.tables import Grid
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SHOTS = os.environ.get("TENFOLD_SHOTS")  # a folder, to look at the page after the tests
-SCREENS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
 NASTY = '<script>alert(1)</script> "quoted" & <img src=x onerror=alert(2)>'
 
 
@@ -39,43 +34,56 @@ def text(tmp_path_factory):
 
 
 def test_everything_is_there_and_what_rows_say_is_text(text):
-    for wanted in ("What looks wrong", "12,345", "time: unknown", "Balance of the labels", "By label", "films eval"):
+    for wanted in ("12,345", "time: unknown", "Balance of the labels", "By label", "films eval"):
         assert wanted in text
-    assert "<script" not in text
-    assert "<img" not in text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &quot;quoted&quot;" in text
-    assert not re.search(r"""(?:src|href)="|url\(|@import|https?://""", text)
-
-
-def test_bars_are_the_rows():
-    found = page.histograms([("train", [0, 0, 5, 39, 39, 39], "six")], 39)
-    assert re.findall(r"<title>(\d+) to (\d+): (\d+)</title>", found) == [
-        ("0", "1", "2"), ("5", "6", "1"), ("39", "40", "3"),
+    assert titles(text) == [
+        "What looks wrong", "Splits", "What training takes", "Rows of films", "Rows of other",
+        "Inputs that stand twice", "Rows as the model reads them",
     ]  # fmt: skip
-    assert re.findall(r'height="([\d.]+)"', found) == ["66.67", "33.33", "100.00"]
-    assert page.table(("a",), []) == page.section("x", "") == page.histograms([], 9) == page.lines([]) == ""
+    check(text)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &quot;quoted&quot;" in text
+    assert not re.search("https?://", text)
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no chromium here: apt-get install chromium")
-def test_in_a_browser(text, tmp_path):
-    api = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright")
+def test_sections_that_would_be_empty_are_left_out(tmp_path):
+    (tmp_path / "rows.tsv").write_text("text\tanswer\none two\tthree\nfour five\tsix\n")
+    (tmp_path / "held.tsv").write_text("text\tanswer\nseven\teight\n")
+    settings = TaskSettings(path="rows.tsv", eval_path="held.tsv", prompt="{text}", response="{answer}")
+    report = tasks.inspect([tasks.load("plain", settings, tmp_path)], Coding(tiny_tokenizer()))
+    assert report.warnings == []
+    found = overview.write(report, "plain: data")
+    assert titles(found) == ["What looks wrong", "Splits", "Rows of plain", "Rows as the model reads them"]
+    assert "Nothing that is looked for." in found
+    assert "By label" not in found
+
+
+@pytest.fixture
+def place(text, tmp_path):
     (tmp_path / "data.html").write_text(text, "utf-8")
-    wrong = []
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for scheme, width in SCREENS:
-            view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-            view.on("request", lambda one: wrong.append(one.url) if not one.url.startswith("file:") else None)
-            view.on("pageerror", lambda error: wrong.append(str(error)))
-            view.on("console", lambda line: wrong.append(line.text))
-            view.on("dialog", lambda dialog: wrong.append(dialog.message))
-            view.goto((tmp_path / "data.html").as_uri())
-            assert view.locator("section").count() == 7
-            assert view.locator("rect").first.bounding_box()["width"] > 1
-            assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            paper = view.evaluate("getComputedStyle(document.body).backgroundColor")
-            assert (sum(map(int, re.findall(r"\d+", paper))) > 3 * 128) == (scheme == "light")
-            if SHOTS:
-                view.screenshot(path=str(Path(SHOTS) / f"data-{scheme}-{width}.png"), full_page=True)
-        browser.close()
-    assert not wrong
+    return tmp_path / "data.html"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_it_fits_and_follows_the_system(place, show, size):
+    for scheme in ("light", "dark"):
+        page = show(place, size, scheme)
+        assert page.locator("rect").first.bounding_box()["width"] > 1
+        assert page.locator(".bar i").first.bounding_box()["width"] > 10
+        assert fits(page)
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", paper))) > 3 * 128) == (scheme == "light")
+
+
+def test_its_tables_can_be_reached_with_a_keyboard(place, show):
+    page = show(place, "narrow")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#What-looks-wrong")
+    names = []
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate("document.activeElement.getAttribute('aria-label')"))
+    assert list(dict.fromkeys(filter(None, names))) == [
+        "splits", "training", "labels of films", "inputs that stand twice",
+    ]  # fmt: skip
+    assert page.locator(".scroll").first.evaluate("one => one.scrollWidth > one.clientWidth")

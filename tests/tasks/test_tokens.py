@@ -3,6 +3,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokens import tiny_tokenizer
 
 from tenfold.base import Coding
 from tenfold.errors import DataError, ModelError
@@ -10,7 +11,6 @@ from tenfold.tasks.examples import Example
 from tenfold.tasks.formats import build
 from tenfold.tasks.settings import TaskSettings
 from tenfold.tasks.tokens import encode, encode_all, prompt_tokens
-from tests.tokens import tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
 CODING = Coding(TOKENIZER)

@@ -10,7 +10,7 @@ from rich.console import Console
 from tenfold.cli.arguments import RunFolder
 from tenfold.cli.progress import drawing
 from tenfold.cli.tables import make_table, paper, show_results
-from tenfold.evaluate.tables import show, show_interval
+from tenfold.evaluate.tables import show, show_interval, show_metric
 from tenfold.training import addition
 from tenfold.training.addition import Change
 
@@ -36,10 +36,9 @@ def show_changes(changes: Sequence[Change], console: Console) -> None:
 
 def _row(change: Change) -> tuple[str, ...]:
     before, after, told = change.before, change.after, change.comparison
-    arrow = "" if before.higher_is_better else " ↓"
     same = before.value == after.value
     return (
-        before.task, before.metric + arrow, str(before.n), show_interval(before), show_interval(after),
+        before.task, show_metric(before), str(before.n), show_interval(before), show_interval(after),
         f"{'' if same else '+' if told.difference > 0 else ''}{show(told.difference)}",
         "the same" if same else told.verdict,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import typer
 from tenfold.cli.tables import make_table, paper
 from tenfold.errors import ConfigError, RunError
 from tenfold.evaluate.comparison import Finding, Side, compare_sides
-from tenfold.evaluate.tables import show
+from tenfold.evaluate.tables import show, show_metric
 from tenfold.store import documents
 
 Runs = Annotated[
@@ -67,10 +67,9 @@ def pair(runs: Sequence[Path], adapters: Sequence[str]) -> list[Side]:
 def _row(one: Finding) -> tuple[str, ...]:
     c = one.comparison
     interval = "" if isnan(c.low) else f" [{c.low:+.3f}, {c.high:+.3f}]"
-    arrow = "" if one.higher_is_better else " ↓"
     seeds = f" x {one.seeds} seeds" if one.seeds > 1 else ""
     return (
-        f"{one.task} ({one.split})", one.metric + arrow, " / ".join(dict.fromkeys(one.adapters)), f"{one.n}{seeds}",
+        f"{one.task} ({one.split})", show_metric(one), " / ".join(dict.fromkeys(one.adapters)), f"{one.n}{seeds}",
         show(one.theirs), show(one.ours), f"{c.difference:+.3f}{interval}", f"{c.p_value:.3g}",
         one.test, c.verdict,
     )  # fmt: skip

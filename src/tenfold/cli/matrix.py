@@ -1,16 +1,14 @@
 """The stage x task matrix of a run, as tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from tenfold import evaluate
 from tenfold.cli.tables import make_table
-from tenfold.evaluate.matrix import NAMES, Column, Matrix
-from tenfold.evaluate.tables import show_interval
-from tenfold.evaluate.transfer import Seed, Stage, Transfer
-from tenfold.statistics import Estimate, over_seeds
+from tenfold.evaluate.matrix import Matrix
+from tenfold.evaluate.tables import SUMMARY_HEADERS, find_cell, name_columns, show_interval, show_metric, summary_rows
+from tenfold.evaluate.transfer import Stage, Transfer
 
 
 def show_matrix(run: Path, console: Console) -> None:
@@ -22,55 +20,22 @@ def show_matrix(run: Path, console: Console) -> None:
     if found is None:
         return
     for one in found.shown:
-        console.print("", _headline(one, found.seeds), sep="\n", style="bold", highlight=False)
-        headers = ("stage", "name", "trains", *_titles(one.columns), "parameters")
-        rows = [_row(stage, one, found.seeds) for stage in found.stages if stage.number in one.cells]
+        names = name_columns(one.columns)
+        headers = ("stage", "name", "trains", *(names[column] for column in one.columns), "parameters")
+        rows = [_row(stage, one, found) for stage in found.stages if stage.number in one.cells]
+        console.print("", _headline(one, len(found.seeds)), sep="\n", style="bold", highlight=False)
         console.print(make_table(headers, rows, left=(1, 2)))
-    if rows := list(_summaries(found)):
-        console.print("", make_table(("metric", "composition", "seed", *NAMES), rows, left=(0, 1)), sep="\n")
+    if rows := [[*named, *map(show_interval, own)] for *named, own in summary_rows(found)]:
+        console.print("", make_table(SUMMARY_HEADERS, rows, left=(0, 1)), sep="\n")
 
 
-def _headline(one: Matrix, seeds: Sequence[Seed]) -> str:
-    several = f", mean of {len(seeds)} seeds" if len(seeds) > 1 else ""
-    return f"{_metric(one.metric, one)} with {one.composition}{several}"
+def _headline(one: Matrix, seeds: int) -> str:
+    several = f", mean of {seeds} seeds" if seeds > 1 else ""
+    return f"{show_metric(one)} with {one.composition}{several}"
 
 
-def _metric(name: str, one: Matrix) -> str:
-    return name if one.higher_is_better else f"{name} ↓"
-
-
-def _titles(columns: Sequence[Column]) -> list[str]:
-    tasks = [task for task, _ in columns]
-    return [task if tasks.count(task) == 1 else f"{task} ({split})" for task, split in columns]
-
-
-def _row(stage: Stage, one: Matrix, seeds: Sequence[Seed]) -> list[str]:
+def _row(stage: Stage, one: Matrix, found: Transfer) -> list[str]:
     number = "" if stage.number < 0 else str(stage.number)
-    cells = [_cell(stage.number, column, one, seeds) for column in one.columns]
+    cells = [show_interval(find_cell(found, one, stage.number, column)) for column in one.columns]
     size = "" if stage.parameters is None else f"{stage.parameters:,}"
     return [number, stage.name, ", ".join(stage.trains), *cells, size]
-
-
-def _cell(stage: int, column: Column, one: Matrix, seeds: Sequence[Seed]) -> str:
-    """One seed's value with its interval over rows, or the mean of several with that over seeds."""
-    same = [m for seed in seeds for m in seed.matrices if (m.metric, m.composition) == (one.metric, one.composition)]
-    found = [m.cells[stage][column] for m in same if column in m.cells.get(stage, {})]
-    if not found:
-        return ""
-    if len(seeds) > 1:
-        return show_interval(over_seeds([cell.value for cell in found]))
-    return show_interval(found[0])
-
-
-def _summaries(found: Transfer) -> Iterator[list[str]]:
-    """A line for each seed, with intervals over rows, and one for their mean, with intervals over seeds."""
-    for one in found.shown:
-        key, name = (one.metric, one.composition), _metric(one.metric, one)
-        for seed in found.seeds:
-            yield [name, one.composition, str(seed.seed), *_named(seed.summaries.get(key, {}))]
-        if key in found.over_seeds:
-            yield [name, one.composition, f"mean of {len(found.seeds)}", *_named(found.over_seeds[key])]
-
-
-def _named(summaries: Mapping[str, Estimate]) -> list[str]:
-    return [show_interval(summaries[name]) if name in summaries else "" for name in NAMES]

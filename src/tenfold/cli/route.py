@@ -13,7 +13,7 @@ from tenfold.cli.tables import make_table, paper, show_results
 from tenfold.errors import ConfigError, DataError
 from tenfold.evaluate import Result
 from tenfold.evaluate.results import ROUTER
-from tenfold.evaluate.tables import show_interval
+from tenfold.evaluate.tables import show_interval, show_metric
 from tenfold.progress import Progress
 from tenfold.route import Decision, Router
 from tenfold.runs import Run
@@ -132,8 +132,6 @@ def show_quality(results: list[Result], console: Console) -> None:
     """The tasks' metrics by who answers, then the router's own."""
     show_results([one for one in results if one.task != ROUTER], console)
     own = [one for one in results if one.task == ROUTER]
-    lines = [
-        (one.metric + ("" if one.higher_is_better else " ↓"), one.split, str(one.n), show_interval(one)) for one in own
-    ]
+    lines = [(show_metric(one), one.split, str(one.n), show_interval(one)) for one in own]
     if lines:
         console.print(make_table(("router", "of", "n", "value"), lines, left=(0, 1)))

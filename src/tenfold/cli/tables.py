@@ -9,6 +9,8 @@ from rich.text import Text
 
 from tenfold import evaluate
 from tenfold.evaluate import Result
+from tenfold.evaluate.tables import DRIFT_HEADERS
+from tenfold.pages import charts
 from tenfold.tasks.checks import DataReport, Sample
 from tenfold.tasks.splits import SplitReport
 from tenfold.tasks.tables import Grid, label_grid, shared_grid
@@ -16,7 +18,6 @@ from tenfold.tasks.tables import Grid, label_grid, shared_grid
 BARS = " ▁▂▃▄▅▆▇█"
 SHOWN_LABELS = 8
 WIDE = 160
-DRIFT_HEADERS = ("task", "adapter", "KL to the base ↓", "general loss ↓, base", "with adapter", "verdict")
 SPLIT_HEADERS = ("task", "split", "rows", "min", "median", "max")
 
 
@@ -84,11 +85,9 @@ def make_table(
 
 def spark(values: Sequence[int], highest: int, width: int = 16) -> str:
     """A histogram of values from 0 to highest as a line of block characters."""
-    counts = [0] * width
-    for value in values:
-        counts[min(value * width // (highest + 1), width - 1)] += 1
+    counts = charts.count(values, highest, width)
     top = max(counts)
-    return "".join(BARS[-(-count * (len(BARS) - 1) // top)] if top else " " for count in counts)
+    return "".join(BARS[-(-n * (len(BARS) - 1) // top)] if top else " " for n in counts)
 
 
 def _labels(labels: dict[str, int]) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tenfold.report.markup import Markup, element, join, table
-from tenfold.report.page import Section, facts, note
+from tenfold.pages.markup import Markup, element, join, table
+from tenfold.pages.page import Section, facts, note
 from tenfold.report.source import Records, Source
 
 TRAINED, FROZEN = 6, 4

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from tenfold.evaluate import BASE_LABEL, Result
 from tenfold.evaluate.cases import Case
 from tenfold.evaluate.pairs import find_cases
-from tenfold.report.markup import Markup, element, join
-from tenfold.report.page import Section, note
-from tenfold.report.source import Source, adapted, named
+from tenfold.pages.markup import Markup, element, join
+from tenfold.pages.page import Section, note
+from tenfold.report.source import Source, adapted
 
 LONGEST = 1200
 """Characters of a text that are shown."""
@@ -30,7 +30,7 @@ def section(source: Source) -> Section | None:
         run = source.runs[0].path
         base, own = (find_cases(run, one.task, one.split, label) for label in (BASE_LABEL, one.adapter))
         if chosen := list(choose(base, own)):
-            title = element("h3", named(one.task, one.split, source.tasks))
+            title = element("h3", source.names[one.task, one.split])
             blocks.append(join([title, *(_block(before, after, one.adapter) for before, after in chosen)]))
     return Section("Examples", join([note(TOLD), *blocks])) if blocks else None
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from tenfold.report.style import GRID, INK, MUTED, colour
+from tenfold.pages.style import GRID, INK, MUTED, colour
 
 SMOOTH = 25  # a mean over so many points at most, a tenth of the curve at least
 FEWEST = 3

@@ -7,13 +7,13 @@ from tenfold import evaluate
 from tenfold.evaluate import BASE_LABEL, Result
 from tenfold.evaluate.matrix import FULL
 from tenfold.evaluate.results import ROUTER
-from tenfold.evaluate.tables import show_interval
-from tenfold.report.markup import Markup, element, join, table, verdict
-from tenfold.report.page import Section, note, plots
+from tenfold.evaluate.tables import DRIFT_HEADERS, show_interval, show_metric
+from tenfold.pages.markup import Markup, element, join, measured, table, verdict
+from tenfold.pages.page import Section, note, plots
+from tenfold.pages.style import Drawing, draw
 from tenfold.report.panels import Bar, bars
 from tenfold.report.scores import Scores
-from tenfold.report.source import ROUTED, Source, named, places
-from tenfold.report.style import Drawing, draw
+from tenfold.report.source import ROUTED, Source, places
 from tenfold.statistics import Estimate, sentence
 
 MOST_SENTENCES = 8
@@ -56,10 +56,8 @@ def section(source: Source) -> Section | None:
 
 def cell(one: Result | Estimate | None) -> Markup:
     """A value, and its interval in a softer colour."""
-    if one is None:
-        return Markup("")
     value, _, interval = show_interval(one).partition(" ")
-    return join([value, element("span", interval, class_="interval") if interval else ""])
+    return measured(value, interval)
 
 
 def _row(one: Result, found: Scores, several: bool, extra: Sequence[str]) -> list[object]:
@@ -69,7 +67,7 @@ def _row(one: Result, found: Scores, several: bool, extra: Sequence[str]) -> lis
     own = one.adapter != BASE_LABEL
     first = found.foremost(place)
     return [
-        named(one.task, one.split, found.source.tasks), one.metric + ("" if one.higher_is_better else " ↓"),
+        found.source.names[one.task, one.split], show_metric(one),
         *([one.adapter] * several), f"{one.n:,}", cell(found.estimate(place, BASE_LABEL)),
         cell(found.estimate(place, one.adapter) if own else None), gain,
         verdict(comparison.verdict if comparison else ""),
@@ -83,15 +81,14 @@ def _bars(found: Scores, extra: Sequence[str]) -> list[Drawing]:
     for metric in dict.fromkeys(one.metric for one in found.rows if one.adapter != BASE_LABEL):
         own = [found.foremost(place) for place in places(found.rows) if place[2] == metric][:MOST_BARS]
         given = [bar for one in own for bar in _group(one, found, extra)]
-        label = metric if own[0].higher_is_better else f"{metric} ↓"
-        alt = f"{metric} of each task"
-        drawings.append(draw(f"results-{len(drawings)}", alt, partial(bars, given=given, title="", ylabel=label)))
+        paint = partial(bars, given=given, title="", ylabel=show_metric(own[0]))
+        drawings.append(draw(f"results-{len(drawings)}", f"{metric} of each task", paint))
     return drawings
 
 
 def _group(one: Result, found: Scores, extra: Sequence[str]) -> Iterator[Bar]:
     """The bars of one result: the base's, its own, and that of what the router chose."""
-    place, group = (one.task, one.split, one.metric), named(one.task, one.split, found.source.tasks)
+    place, group = (one.task, one.split, one.metric), found.source.names[one.task, one.split]
     shown = {BASE_LABEL: BASE_LABEL, "with adapter": one.adapter, **{x: x for x in extra if x == ROUTED[0]}}
     for name, label in shown.items():
         if (name == BASE_LABEL or label != BASE_LABEL) and (value := found.estimate(place, label)):
@@ -106,8 +103,8 @@ def _drift(source: Source) -> Markup:
     ]
     if not rows:
         return Markup("")
-    headers = ("task", "adapter", "KL to the base ↓", "general loss ↓, base", "with adapter", "verdict")
-    return join([element("h3", "What the adapters do to the base"), table(headers, rows, left=(0, 1, 5), name="drift")])
+    shown = table(DRIFT_HEADERS, rows, left=(0, 1, 5), name="drift")
+    return join([element("h3", "What the adapters do to the base"), shown])
 
 
 def _choices(source: Source) -> list[str]:

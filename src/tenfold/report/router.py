@@ -4,12 +4,13 @@ from typing import Any
 
 from tenfold.evaluate import Result
 from tenfold.evaluate.results import ROUTER
-from tenfold.report.markup import Markup, folded, join, table
-from tenfold.report.page import Section, note, plots
+from tenfold.evaluate.tables import show_metric
+from tenfold.pages.markup import Markup, folded, join, table
+from tenfold.pages.page import Section, note, plots
+from tenfold.pages.style import WIDTH, Drawing, draw
 from tenfold.report.panels import coverage, heat, reliability
 from tenfold.report.results import cell
 from tenfold.report.source import Source
-from tenfold.report.style import WIDTH, Drawing, draw
 from tenfold.route.choices import FILE
 from tenfold.statistics import wilson
 
@@ -23,9 +24,7 @@ def section(source: Source) -> Section | None:
     if not results and kept is None:
         return None
     drawings = _drawings(kept) if kept else []
-    rows = [
-        [one.metric + ("" if one.higher_is_better else " ↓"), one.split, cell(one), f"{one.n:,}"] for one in results
-    ]
+    rows = [[show_metric(one), one.split, cell(one), f"{one.n:,}"] for one in results]
     numbers = table(("number", "of", "value", "n"), rows, left=(0, 1), name="router") if rows else Markup("")
     numbers = folded("All numbers", numbers) if drawings and rows else numbers
     return Section("Router", join([note(_told(kept, results)), plots(drawings), numbers]), drawings)

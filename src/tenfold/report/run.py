@@ -4,8 +4,8 @@ import pathlib
 
 import yaml
 
+from tenfold.pages.page import Page
 from tenfold.report import cost, examples, results, router, setting, stages, training
-from tenfold.report.page import Page
 from tenfold.report.source import Source
 from tenfold.store.run import CONFIG, SEED
 
@@ -17,7 +17,7 @@ def page(folder: pathlib.Path) -> Page:
     """Everything that a run folder has to show. Raises RunError for torn files."""
     source = Source(folder)
     sections = [found for part in SECTIONS if (found := part.section(source))]
-    return Page(_title(folder.resolve()), _kind(source), results.sentences(source), sections, _foot(source))
+    return Page(_title(folder.resolve()), _kind(source), results.sentences(source), sections, _origin(source))
 
 
 def _title(place: pathlib.Path) -> str:
@@ -37,7 +37,6 @@ def _kind(source: Source) -> str:
     return f"{counted} on {base}, {'+'.join(kinds) or 'full'}{seeds}"
 
 
-def _foot(source: Source) -> str:
+def _origin(source: Source) -> str:
     date = source.machine.get("date")
-    made = f"Made by tenfold from the run's own files{f' of {date}' if date else ''}"
-    return f"{made}; this page loads nothing from anywhere."
+    return f"the run's own files{f' of {date}' if date else ''}"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tenfold.report.markup import Markup, element, folded, join, table
-from tenfold.report.page import Section
+from tenfold.pages.markup import Markup, element, folded, join, table
+from tenfold.pages.page import Section
 from tenfold.report.source import Source
 from tenfold.store import documents
 from tenfold.store.run import CONFIG

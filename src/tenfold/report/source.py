@@ -1,7 +1,7 @@
 """What a run folder holds, read once for all sections of its page."""
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ from tenfold.errors import RunError
 from tenfold.evaluate import BASE_LABEL, Result, read_results, seed_folders
 from tenfold.evaluate.metrics import DRIFT
 from tenfold.evaluate.results import ROUTER
+from tenfold.evaluate.tables import name_columns
 from tenfold.store import RunFolder, documents
 
 ROUTED = ("routed", "top1", "soft", "random", "merged", "mixture")
@@ -52,6 +53,11 @@ class Source:
         return [one for one in self.results if one.task != ROUTER and one.metric not in DRIFT]
 
     @cached_property
+    def names(self) -> dict[tuple[str, str], str]:
+        """How each task and split is called."""
+        return name_columns((one.task, one.split) for one in self.tasks)
+
+    @cached_property
     def metrics(self) -> list[Records]:
         """The lines of ``metrics.jsonl`` of every seed, those of tasks that were added behind the run's own."""
         return [
@@ -78,8 +84,3 @@ def adapted(results: Iterable[Result]) -> list[Result]:
 def places(results: Iterable[Result]) -> list[tuple[str, str, str]]:
     """Task, split and metric of each, once, in order."""
     return list(dict.fromkeys((one.task, one.split, one.metric) for one in results))
-
-
-def named(task: str, split: str, every: Sequence[Result]) -> str:
-    """The task, with the split where it has several."""
-    return task if len({one.split for one in every if one.task == task}) == 1 else f"{task} ({split})"

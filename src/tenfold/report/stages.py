@@ -3,15 +3,15 @@
 from typing import Any
 
 from tenfold import evaluate
-from tenfold.evaluate.matrix import NAMES, Matrix
+from tenfold.evaluate.matrix import Matrix
+from tenfold.evaluate.tables import SUMMARY_HEADERS, find_cell, name_columns, show_metric, summary_rows
 from tenfold.evaluate.transfer import Stage, Transfer
-from tenfold.report.markup import join, table
-from tenfold.report.page import Section, note, plots
+from tenfold.pages.markup import join, table
+from tenfold.pages.page import Section, note, plots
+from tenfold.pages.style import WIDTH, Drawing, draw
 from tenfold.report.panels import heat
 from tenfold.report.results import cell
 from tenfold.report.source import Source
-from tenfold.report.style import WIDTH, Drawing, draw
-from tenfold.statistics import over_seeds
 
 TOLD = (
     "Rows are stages, columns tasks; a framed cell is a task that the stage trained. Transfer is a gain where it is "
@@ -26,14 +26,15 @@ def section(source: Source) -> Section | None:
         return None
     shown = found.shown
     drawings = [_draw(number, one, found) for number, one in enumerate(shown)]
-    rows = [row for one in shown for row in _summaries(one, found)]
-    summary = table(("metric", "composition", "seed", *NAMES), rows, left=(0, 1), name="transfer") if rows else ""
+    rows = [[*named, *map(cell, own)] for *named, own in summary_rows(found)]
+    summary = table(SUMMARY_HEADERS, rows, left=(0, 1), name="transfer") if rows else ""
     return Section("Stages", join([note(TOLD), plots(drawings), summary]), drawings)
 
 
 def _draw(number: int, one: Matrix, found: Transfer) -> Drawing:
     stages = [stage for stage in found.stages if stage.number in one.cells]
-    values = [[_value(stage.number, column, one, found) for column in one.columns] for stage in stages]
+    cells = [[find_cell(found, one, stage.number, column) for column in one.columns] for stage in stages]
+    values = [[own.value if own else None for own in row] for row in cells]
     there = [value for row in values for value in row if value is not None]
     low, spread = min(there), (max(there) - min(there)) or 1.0
     shades = [[None if v is None else _shade(v, low, spread, one.higher_is_better) for v in row] for row in values]
@@ -43,10 +44,9 @@ def _draw(number: int, one: Matrix, found: Transfer) -> Drawing:
         for place, (task, _) in enumerate(one.columns)
         if task in found.trained.get(stage.number, ())
     ]
-    tasks = [task for task, _ in one.columns]
-    columns = [task if tasks.count(task) == 1 else f"{task} ({split})" for task, split in one.columns]
-    arrow = "" if one.higher_is_better else " ↓"
-    title = f"{one.metric}{arrow}, {one.composition}"
+    names = name_columns(one.columns)
+    columns = [names[column] for column in one.columns]
+    title = f"{show_metric(one)}, {one.composition}"
 
     def paint(axes: Any) -> None:
         heat(axes, values, list(map(_name, stages)), columns, shades=shades, marked=marked)
@@ -64,25 +64,3 @@ def _name(stage: Stage) -> str:
 def _shade(value: float, low: float, spread: float, higher_is_better: bool) -> float:
     share = (value - low) / spread
     return share if higher_is_better else 1 - share
-
-
-def _value(stage: int, column: tuple[str, str], one: Matrix, found: Transfer) -> float | None:
-    """Of one seed, or the mean of several."""
-    same = [
-        m for seed in found.seeds for m in seed.matrices if (m.metric, m.composition) == (one.metric, one.composition)
-    ]
-    values = [m.cells[stage][column].value for m in same if column in m.cells.get(stage, {})]
-    return over_seeds(values).value if len(values) > 1 else next(iter(values), None)
-
-
-def _summaries(one: Matrix, found: Transfer) -> list[list[object]]:
-    key = (one.metric, one.composition)
-    name = one.metric if one.higher_is_better else f"{one.metric} ↓"
-    rows: list[list[object]] = [
-        [name, one.composition, str(seed.seed), *(cell(seed.summaries.get(key, {}).get(each)) for each in NAMES)]
-        for seed in found.seeds
-    ]
-    if key in found.over_seeds:
-        mean = f"mean of {len(found.seeds)}"
-        rows.append([name, one.composition, mean, *(cell(found.over_seeds[key].get(each)) for each in NAMES)])
-    return rows

@@ -8,13 +8,13 @@ from typing import Any
 
 from tenfold.errors import RunError
 from tenfold.evaluate.tables import show
+from tenfold.pages.markup import Markup, element, folded, join, measured, table, verdict
+from tenfold.pages.page import Page, Section, facts, note, plots
+from tenfold.pages.style import draw
 from tenfold.report import trials
 from tenfold.report.cost import duration
-from tenfold.report.markup import Markup, element, escape, folded, join, table, verdict
-from tenfold.report.page import Page, Section, facts, note, plots
 from tenfold.report.panels import Bar, bars
 from tenfold.report.setting import environment
-from tenfold.report.style import draw
 from tenfold.store import documents
 
 FILE = "sweep.json"
@@ -67,9 +67,8 @@ def _page(one: Sweep) -> Page:
     sections = [_comparison(one), trials.curves(one), _trials(one), trials.settings(one), _environment(one)]
     learnt = [record["comparison"]["conclusion"]] if record.get("comparison") else []
     kind = f"sweep of {len(one.trials)} trials on {record['base']}"
-    made = f" of {record['created']}" if record.get("created") else ""
-    foot = f"Made by tenfold from {FILE}{made}; this page loads nothing from anywhere."
-    return Page(record["name"], kind, [*learnt, *_best(one)], [found for found in sections if found], foot)
+    origin = f"{FILE} of {record['created']}" if record.get("created") else FILE
+    return Page(record["name"], kind, [*learnt, *_best(one)], [found for found in sections if found], origin)
 
 
 def _best(one: Sweep) -> list[str]:
@@ -170,10 +169,8 @@ def _environment(one: Sweep) -> Section:
 
 
 def _interval(row: Mapping[str, Any], key: str) -> Markup:
-    value = escape(f"{row[key]:+.4f}" if key == "difference" else f"{row[key]:.4f}")
-    if row.get("low") is None:
-        return value
-    return join([value, element("span", f"[{row['low']:.4f}, {row['high']:.4f}]", class_="interval")])
+    value = f"{row[key]:+.4f}" if key == "difference" else f"{row[key]:.4f}"
+    return measured(value, "" if row.get("low") is None else f"[{row['low']:.4f}, {row['high']:.4f}]")
 
 
 def _rate(value: float | None) -> str:

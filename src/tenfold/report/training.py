@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from tenfold.report.markup import element, join
-from tenfold.report.page import Section, note, plots
+from tenfold.pages.markup import element, join
+from tenfold.pages.page import Section, note, plots
+from tenfold.pages.style import Drawing, draw
 from tenfold.report.panels import Curve, curves
 from tenfold.report.source import Records, Source
-from tenfold.report.style import Drawing, draw
 
 MOST = 12
 """Panels; of those that are not drawn ``metrics.jsonl`` has the numbers."""

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 from matplotlib.ticker import MaxNLocator
 
-from tenfold.report.markup import Markup, join
-from tenfold.report.page import Section, note, plots
+from tenfold.pages.markup import Markup, join
+from tenfold.pages.page import Section, note, plots
+from tenfold.pages.style import HEIGHT, MUTED, Drawing, colour, draw
 from tenfold.report.panels import CROWD, running, scatter
-from tenfold.report.style import HEIGHT, MUTED, Drawing, colour, draw
 
 MOST = 12
 """Plots of a section."""

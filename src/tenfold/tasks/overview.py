@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from tenfold.tasks import page
-from tenfold.tasks.checks import DataReport
+from tenfold.pages import charts
+from tenfold.pages.markup import Markup, element, join, table
+from tenfold.pages.page import Page, Section, note
+from tenfold.tasks.checks import DataReport, Sample
 from tenfold.tasks.splits import SplitReport
 from tenfold.tasks.tables import Grid, label_grid, shared_grid, split_grid
 
@@ -12,19 +14,21 @@ MOST_LABELS = 12
 
 def write(report: DataReport, title: str, costs: Sequence[Grid] = (), notes: Sequence[str] = ()) -> str:
     """The whole page as HTML. costs: what training on the rows takes; notes: said under that."""
-    parts = [
-        page.section("What looks wrong", page.lines(report.warnings, "warn") or "<p>Nothing that is looked for.</p>"),
-        page.section("Splits", _table(split_grid(report.splits))),
-        page.section("What training takes", *map(_table, costs), *(f"<p>{page.escape(note)}</p>" for note in notes)),
-        *(page.section(task, *_task(splits)) for task, splits in _by_task(report.splits)),
-        page.section("Inputs that stand twice", _table(shared_grid(report))),
-        page.section(
-            "Rows as the model reads them",
-            '<p class="soft">What counts in the loss is in bold.</p>' if report.samples else "",
-            *(f"<h3>{page.escape(f'{one.task} {one.split}')}</h3>{page.marked(one.runs)}" for one in report.samples),
-        ),
-    ]
-    return page.document(title, filter(None, parts))
+    sections = (
+        Section("What looks wrong", _warnings(report)),
+        Section("Splits", _table(split_grid(report.splits), "splits")),
+        Section("What training takes", join([*(_table(cost, "training") for cost in costs), *map(note, notes)])),
+        *(Section(f"Rows of {task}", _task(task, splits)) for task, splits in _by_task(report.splits)),
+        Section("Inputs that stand twice", _table(shared_grid(report), "inputs that stand twice")),
+        Section("Rows as the model reads them", _samples(report.samples)),
+    )
+    kind = f"{sum(one.rows for one in report.splits):,} rows in {len(report.splits)} splits"
+    return Page(title, kind, (), [one for one in sections if one.content], "the rows themselves").html()
+
+
+def _warnings(report: DataReport) -> Markup:
+    told = join(element("li", text) for text in report.warnings)
+    return element("ul", told, class_="learnt warn") if told else note("Nothing that is looked for.")
 
 
 def _by_task(splits: Sequence[SplitReport]) -> Iterator[tuple[str, list[SplitReport]]]:
@@ -32,10 +36,11 @@ def _by_task(splits: Sequence[SplitReport]) -> Iterator[tuple[str, list[SplitRep
         yield task, [one for one in splits if one.task == task]
 
 
-def _task(splits: Sequence[SplitReport]) -> list[str]:
+def _task(task: str, splits: Sequence[SplitReport]) -> Markup:
     """Lengths by split, lengths by label, and how the labels are spread."""
     longest = max(max(one.lengths) for one in splits)
     names = list(dict.fromkeys(label for one in splits for label in one.labels))[:MOST_LABELS]
+    lengths = [(one.split, one.lengths, f"median {one.length(0.5):,}") for one in splits]
     by_label = [
         (f"{one.split} {label}", one.by_label[label], f"{len(one.by_label[label]):,} rows")
         for one in splits
@@ -47,16 +52,31 @@ def _task(splits: Sequence[SplitReport]) -> list[str]:
         for one in splits
         if one.labels
     ]
-    return [
-        f"<h3>Tokens of a row, 0 to {longest:,}</h3>",
-        page.histograms([(one.split, one.lengths, f"median {one.length(0.5):,}") for one in splits], longest),
-        "<h3>By label</h3>" if by_label else "",
-        page.histograms(by_label, longest),
-        "<h3>Balance of the labels</h3>" if balance else "",
-        page.shares(names, balance) if names else "",
-        _table(label_grid(splits)),
-    ]
+    return join(
+        [
+            _headed(f"Tokens of a row, 0 to {longest:,}", charts.histograms(lengths, longest)),
+            _headed("By label", charts.histograms(by_label, longest)),
+            _headed("Balance of the labels", charts.shares(names, balance)),
+            _table(label_grid(splits), f"labels of {task}"),
+        ]
+    )
 
 
-def _table(grid: Grid) -> str:
-    return page.table(grid.headers, grid.rows, grid.left)
+def _samples(samples: Sequence[Sample]) -> Markup:
+    """Rows with what counts in the loss in bold."""
+    shown = join(_headed(f"{one.task} {one.split}", _sample(one)) for one in samples)
+    return join([note("What counts in the loss is in bold."), shown]) if shown else Markup("")
+
+
+def _sample(sample: Sample) -> Markup:
+    return element("pre", join(element("b", run) if mark else run for run, mark in sample.runs), class_="sample")
+
+
+def _headed(heading: str, content: Markup) -> Markup:
+    """Content under a heading; nothing where there is none."""
+    return join([element("h3", heading), content]) if content else Markup("")
+
+
+def _table(grid: Grid, name: str) -> Markup:
+    """Nothing for no rows. Words may be long but for the first two, which are names."""
+    return table(grid.headers, grid.rows, left=grid.left, long=grid.left[2:], name=name) if grid.rows else Markup("")

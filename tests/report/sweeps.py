@@ -1,9 +1,6 @@
-"""What the pages are made of in these tests."""
+"""A sweep's record made by hand."""
 
-import os
-
-HOSTILE = "<script>alert(1)</script> & <img src=x onerror=alert(2)>"
-SHOTS = os.environ.get("TENFOLD_SHOTS")  # a folder, to look at the pages after the tests
+from shown import HOSTILE
 
 
 def trial(number, group, seed, values, **more):

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tenfold.report.markup import Markup, element, escape
+from tenfold.pages.markup import Markup, element, escape
 
 INK, MUTED, GRID, PAPER = "#1f1c18", "#6a645a", "#e0dbd0", "#fffdf9"
 SERIES = ("#0f766e", "#c2571a", "#4a5fb5", "#a3477f", "#8a7312", "#2f7fb0", "#5e7d2a", "#77706a")

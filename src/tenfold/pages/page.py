@@ -4,19 +4,18 @@ import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tenfold.report.markup import Markup, element, join
-from tenfold.report.style import Drawing
-from tenfold.store import atomic
-from tenfold.store.run import PLOTS, REPORT
+from tenfold.pages.markup import Markup, element, join
+from tenfold.pages.style import Drawing
 
 STYLE = pathlib.Path(__file__).with_name("page.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """For browsers: nothing is loaded from anywhere, and nothing runs."""
+FOOT = "Made by tenfold from {origin}; this page loads nothing from anywhere."
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a page. drawings: what stands in its content, for the files in ``plots/``."""
+    """One part of a page. drawings: what stands in its content, for files of their own."""
 
     title: str
     content: Markup
@@ -24,30 +23,19 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Where links lead."""
-        return "-".join(self.title.lower().split())
+        """Where links lead; case counts, as it does in names."""
+        return "-".join(self.title.split())
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that is shown. kind: what it is the page of. learnt: sentences."""
+    """Everything that is shown. kind: what it is the page of. learnt: sentences. origin: what it was made from."""
 
     title: str
     kind: str
     learnt: Sequence[str]
     sections: Sequence[Section]
-    foot: str
-
-    def write(self, folder: pathlib.Path) -> pathlib.Path:
-        """``report.html`` and ``plots/NAME.svg``, ``plots/NAME.png`` in a folder, each whole or not at all."""
-        drawings = [one for section in self.sections for one in section.drawings]
-        with atomic.folder(folder / PLOTS) as work:
-            for one in drawings:
-                (work / f"{one.name}.svg").write_text(one.svg, "utf-8")
-                (work / f"{one.name}.png").write_bytes(one.png)
-        place = folder / REPORT
-        atomic.write(place, self.html())
-        return place
+    origin: str
 
     def html(self) -> str:
         """The whole document."""
@@ -60,7 +48,7 @@ class Page:
             head,
             element("nav", element("ul", join(links)), aria_label="sections"),
             element("main", join(map(_section, self.sections))),
-            element("footer", element("p", self.foot)),
+            element("footer", element("p", FOOT.format(origin=self.origin))),
         )
         return f'<!doctype html>\n<html lang="en">{_head(self.title)}{element("body", *body)}</html>\n'
 

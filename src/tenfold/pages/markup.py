@@ -38,12 +38,12 @@ def element(name: str, *children: object, **attributes: Any) -> Markup:
 
 
 def table(
-    headers: Sequence[object], rows: Iterable[Sequence[object]], *, left: Sequence[int] = (0,), name: str = "table",
-    best: int | None = None,
+    headers: Sequence[object], rows: Iterable[Sequence[object]], *, left: Sequence[int] = (0,),
+    long: Sequence[int] = (), name: str = "table", best: int | None = None,
 ) -> Markup:  # fmt: skip
-    """A table that scrolls by itself where the page is narrow. The columns in ``left`` are text, others numbers; the
-    row ``best`` stands out."""
-    kinds = ["text" if place in left else None for place in range(len(headers))]
+    """A table that scrolls by itself where the page is narrow. The columns in ``left`` are text, others numbers; text
+    in those of ``long`` goes on in a new line. The row ``best`` stands out."""
+    kinds = [_kind(place in left, place in long) for place in range(len(headers))]
     head = join(element("th", cell, scope="col", class_=kind) for cell, kind in zip(headers, kinds, strict=True))
     lines = join(
         element("tr", join(_cells(row, kinds)), class_="best" if place == best else None)
@@ -51,6 +51,10 @@ def table(
     )
     whole = element("table", element("thead", element("tr", head)), element("tbody", lines))
     return element("div", whole, class_="scroll", tabindex=0, role="region", aria_label=name)
+
+
+def _kind(text: bool, long: bool) -> str | None:
+    return " ".join(name for name, given in (("text", text), ("long", long)) if given) or None
 
 
 def _cells(row: Sequence[object], kinds: Sequence[str | None]) -> Iterable[Markup]:
@@ -61,6 +65,11 @@ def _cells(row: Sequence[object], kinds: Sequence[str | None]) -> Iterable[Marku
 def folded(summary: object, *children: object) -> Markup:
     """What is shown when its summary is clicked."""
     return element("details", element("summary", summary), *children)
+
+
+def measured(value: str, interval: str = "") -> Markup:
+    """A value, and its interval in a softer colour."""
+    return join([value, element("span", interval, class_="interval") if interval else ""])
 
 
 def verdict(word: str) -> Markup:
