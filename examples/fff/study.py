@@ -16,7 +16,7 @@ from typing import Any
 
 from tenfold import cli, sweep
 from tenfold.cli.progress import drawing
-from tenfold.cli.report import paper
+from tenfold.cli.tables import paper
 from tenfold.cli.sweep import show
 from tenfold.store import documents
 from tenfold.sweep import Finished, Sweep
