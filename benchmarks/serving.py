@@ -6,8 +6,8 @@ DIR has mnli/train.jsonl; its rows are the prompts. SmolLM2 in fp32; adapters ar
 Sections: roof (the matrix products of a decoding step alone), throughput (64 requests of 64 new tokens under the base
 and 1, 8 and 64 adapters), loaded (64 out of 1,000 adapters, which take 10 GB), peers (transformers' base, PEFT's mixed
 batch, and vLLM where PYTHON has it), load (requests that arrive at rising rates), prefix (time to the first token of a
-1,000-token prompt, cold and warm), replacement (an adapter replaced over and over while requests use it). Sections that
-are left out keep what the results file has from an earlier run on the same machine.
+1,000-token prompt, cold and warm), replacement (an adapter replaced over and over while requests use it). Sections and
+rates that are left out keep what the results file has from an earlier run on the same machine.
 """
 
 import argparse
@@ -45,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results[name] = SECTIONS[name](world)
             print(json.dumps({name: results[name]}, indent=2), flush=True)
     if not options.smoke:
-        print(record.record("serving", earlier() | results, "python benchmarks/serving.py --data DIR"))
+        before = earlier()
+        if "load" in results:
+            results["load"] = merged(before.get("load", []), results["load"])
+        print(record.record("serving", before | results, "python benchmarks/serving.py --data DIR"))
     return 0
 
 
@@ -54,6 +57,12 @@ def earlier() -> dict[str, Any]:
     path = record.RESULTS / "serving.json"
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return found["results"] if found and found["machine"] == record.machine() else {}
+
+
+def merged(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines of the load, by rate: those at rates that were not taken now stay."""
+    lines = {(line["requests_per_second"], line["side"]): line for line in [*before, *now]}
+    return [lines[key] for key in sorted(lines)]
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -16,8 +16,8 @@ from typing import Any
 
 from tenfold import cli, sweep
 from tenfold.cli.progress import drawing
-from tenfold.cli.tables import paper
 from tenfold.cli.sweep import show
+from tenfold.cli.tables import paper
 from tenfold.store import documents
 from tenfold.sweep import Finished, Sweep
 
