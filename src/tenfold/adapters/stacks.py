@@ -20,7 +20,7 @@ from tenfold.base.head import hidden_states
 
 ALONE = 32  # a product of its own costs as much as this many padded rows in a batched one
 BATCHED = 60  # and so much the gathering for a batched one
-KEPT = 2  # stacks that stay though no row of the pass needs them, with those that it needs
+KEPT = 2  # stacks: where a pass needs fewer, the last that others needed stay
 REMEMBERED = 4096  # shapes of compositions
 
 Key = tuple[tuple[str, float], ...]
@@ -32,9 +32,9 @@ Shape = tuple[tuple[str, int], ...]
 class Stack:
     """Updates of one shape. Slots 0 to N - 1 hold those of the pass that was arranged last.
 
-    size: how many slots there are. a[layer] (slots, R, D_in), b[layer] (slots, R, D_out) with scales and weights in it.
-    families: layers that are given the same: joint[layer] (slots, R', D_in) is A of its whole family, and part[layer]
-    says which of those R' are its own.
+    size: how many slots there are. b[layer] (slots, R, D_out) with scales and weights in it. families: layers that are
+    given the same: joint[layer] (slots, R', D_in) is A of its whole family, and part[layer] says which of those R'
+    are its own.
     """
 
     def __init__(self, bank: Bank, shape: Shape, families: Sequence[Sequence[str]]) -> None:
@@ -42,7 +42,6 @@ class Stack:
         own = {layer for layer, _ in shape}
         found = [[layer for layer in family if layer in own] for family in families]
         self.families = [family for family in found if family]
-        self.a: dict[str, Tensor] = {}
         self.b: dict[str, Tensor] = {}
         self.joint: dict[str, Tensor] = {}
         self.part: dict[str, slice] = {}
@@ -74,7 +73,6 @@ class Stack:
             for layer in family:
                 place = self.bank.linear[layer]
                 self.joint[layer], self.part[layer] = joint, slice(at, at + ranks[layer])
-                self.a[layer] = joint[:, self.part[layer]]
                 self.b[layer] = self._wider(self.b.get(layer), place, (slots, ranks[layer], place.d_out))
                 at += ranks[layer]
 
@@ -86,7 +84,7 @@ class Stack:
 
     def _write(self, slot: int, composition: Composition) -> None:
         for layer, _ in self.shape:
-            a, b, at = self.a[layer][slot], self.b[layer][slot], 0
+            a, b, at = self.joint[layer][slot, self.part[layer]], self.b[layer][slot], 0
             for name, weight in composition:
                 part = self.bank.get(name).modules.get(layer)
                 product = part.low_rank(False) if part is not None else None
@@ -226,7 +224,7 @@ class Stacks:
         now = {shape: self._stacks.get(shape) or Stack(self.bank, shape, self._families) for shape in shapes}
         others = {shape: stack for shape, stack in self._stacks.items() if shape not in now}
         room = max(0, KEPT - len(now))
-        self._stacks = dict([*others.items()][len(others) - min(room, len(others)) :]) | now
+        self._stacks = dict([*others.items()][-room:] if room else []) | now
 
     def _key(self, composition: Composition) -> Key:
         return tuple((self.bank.get(name).generation, weight) for name, weight in composition)
