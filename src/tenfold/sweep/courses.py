@@ -11,7 +11,7 @@ from tenfold.sweep.settings import LOSS
 from tenfold.sweep.study import Claim
 from tenfold.training.loop import State
 from tenfold.training.plan import Feed, Lane
-from tenfold.training.watch import Interrupt, interval
+from tenfold.training.watch import Interrupt, due
 
 Rows = dict[str, list[Row]]
 
@@ -89,9 +89,9 @@ class Hooks:
         for number, why in state.ended.items():
             course = self.courses[state.stage.lanes[number].name]
             course.ended = course.ended or why
-        due = [lane for number, lane in enumerate(state.stage.lanes) if _due(lane, done) and number not in state.ended]
-        self._validate(state.bank, due, done)
-        for course in {id(own): own for lane in due if (own := self.courses[lane.name])}.values():
+        these = [lane for number, lane in enumerate(state.stage.lanes) if due(lane, done) and number not in state.ended]
+        self._validate(state.bank, these, done)
+        for course in {id(own): own for lane in these if (own := self.courses[lane.name])}.values():
             self._report(course, done, state)
         for course in self.courses.values():
             course.claim.beat()
@@ -130,7 +130,3 @@ def measure(bank: Bank, feeds: list[Feed], validation: Rows) -> list[list[list[f
     """(nats, tokens) of every validation row of each feed's task, all in one go."""
     found = iter(score(bank, [(row, feed.composition) for feed in feeds for row in validation[feed.task]]))
     return [[[-one.logprob, one.tokens] for _, one in zip(validation[feed.task], found)] for feed in feeds]  # noqa: B905
-
-
-def _due(lane: Lane, done: int) -> bool:
-    return done <= lane.steps and (done % interval(lane) == 0 or done == lane.steps)

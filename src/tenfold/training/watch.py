@@ -84,7 +84,7 @@ class Watch:
     def after(self, done: int, state: State) -> bool:
         """Validate and save where it is time; True ends the stage."""
         for lane in state.stage.lanes:
-            if done <= lane.steps and (done % interval(lane) == 0 or done == lane.steps):
+            if due(lane, done):
                 self._validate(lane, done, state)
         kept = self.save_epochs and self._keep_epochs(done, state)
         last = done == state.stage.steps or self.interrupt.wanted
@@ -134,6 +134,7 @@ class Watch:
         self.lines += 1
 
 
-def interval(lane: Lane) -> int:
-    """Steps between validations: as set, else an epoch's."""
-    return lane.training.eval_steps or max(1, math.ceil(lane.rows / lane.batch))
+def due(lane: Lane, done: int) -> bool:
+    """Whether a lane is validated after so many steps: at every interval, as set or an epoch's, and at its end."""
+    every = lane.training.eval_steps or max(1, math.ceil(lane.rows / lane.batch))
+    return done <= lane.steps and (done % every == 0 or done == lane.steps)
