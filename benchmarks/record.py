@@ -13,7 +13,7 @@ from tenfold.machine import measure_peak
 from tenfold.machine import versions as package_versions
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-__all__ = ["RESULTS", "machine", "measure_peak", "record", "summary", "versions"]
+__all__ = ["RESULTS", "earlier", "machine", "measure_peak", "record", "summary", "versions"]
 
 
 def record(name: str, results: dict[str, Any], command: str, folder: pathlib.Path = RESULTS) -> pathlib.Path:
@@ -28,6 +28,13 @@ def record(name: str, results: dict[str, Any], command: str, folder: pathlib.Pat
     content = {**head, "machine": machine(), "versions": versions(), "results": results}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     return path
+
+
+def earlier(name: str, folder: pathlib.Path = RESULTS) -> dict[str, Any]:
+    """The results that are there from a run on the same machine; {} where there are none."""
+    path = folder / f"{name}.json"
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return dict(found["results"]) if found and found["machine"] == machine() else {}
 
 
 def summary(seconds: Sequence[float]) -> dict[str, float | int]:

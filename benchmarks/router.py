@@ -63,20 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train, held, asked = corpus(options.data, options.rows)
     results = costs(kinds, options.many, train, held, asked)
     if options.costs:
-        results = earlier() | results
+        results = record.earlier("router") | results
     else:
         results = choices(kinds, options.rows, train, held, asked) | results
     print(json.dumps(results, indent=2))
     if not options.kinds:
         print(record.record("router", results, "python benchmarks/router.py"))
     return 0
-
-
-def earlier() -> dict[str, Any]:
-    """What the results file has from an earlier run on the same machine."""
-    path = record.RESULTS / "router.json"
-    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return dict(found["results"]) if found and found["machine"] == record.machine() else {}
 
 
 def costs(kinds: Sequence[list[str]], count: int, train: Any, held: Any, asked: Any) -> dict[str, Any]:

@@ -45,18 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results[name] = SECTIONS[name](world)
             print(json.dumps({name: results[name]}, indent=2), flush=True)
     if not options.smoke:
-        before = earlier()
+        before = record.earlier("serving")
         if "load" in results:
             results["load"] = merged(before.get("load", []), results["load"])
         print(record.record("serving", before | results, "python benchmarks/serving.py --data DIR"))
     return 0
-
-
-def earlier() -> dict[str, Any]:
-    """The sections of the last run, where that was on this machine."""
-    path = record.RESULTS / "serving.json"
-    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return found["results"] if found and found["machine"] == record.machine() else {}
 
 
 def merged(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
