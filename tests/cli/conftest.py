@@ -1,24 +1,13 @@
 import pytest
 from projects import write_project
-from tiny import tiny_model
-from tokens import tiny_tokenizer
 
 from tenfold import cli
 
 
-@pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory):
-    """A tiny random model on disk."""
-    folder = tmp_path_factory.mktemp("models") / "base"
-    tiny_model().save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def project(tmp_path, tiny_base):
+def project(tmp_path, tiny_folder):
     """A folder with a config of two tasks, their rows and a tiny base."""
-    write_project(tmp_path, tiny_base)
+    write_project(tmp_path, tiny_folder)
     return tmp_path
 
 

@@ -63,10 +63,10 @@ def hub():
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, tiny_base):
+def trained(tmp_path_factory, tiny_folder):
     """A run of two tasks with their adapters and results."""
     folder = tmp_path_factory.mktemp("pushed")
-    write_project(folder, tiny_base)
+    write_project(folder, tiny_folder)
     training.run(Config.load(folder / "config.yaml"))
     return folder / "run"
 

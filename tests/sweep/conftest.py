@@ -2,8 +2,6 @@ import json
 
 import pytest
 import yaml
-from tiny import tiny_model
-from tokens import tiny_tokenizer
 
 from tenfold import sweep
 
@@ -13,22 +11,13 @@ TOP = {"base_model": "./base", "prompt_style": "raw", "micro_batch_size": 4, "st
        "learning_rate": 0.01, "router": "none"}  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory):
-    """A tiny random model on disk."""
-    folder = tmp_path_factory.mktemp("models") / "base"
-    tiny_model().save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def project(tmp_path, tiny_base):
+def project(tmp_path, tiny_folder):
     """Write a sweep's file over a config of one or two tasks and read it; keywords are keys of the sweep.
 
     top: more settings of the config, tasks: of its tasks; None takes one away.
     """
-    (tmp_path / "base").symlink_to(tiny_base)
+    (tmp_path / "base").symlink_to(tiny_folder)
     words = ["ab", "cd", "ef", "gh", "ij", "kl", "mn", "op", "qr", "st", "uvw", "xyz"]
     rows = [json.dumps({"text": word, "answer": word.upper()}) + "\n" for word in words]
     (tmp_path / "upper.jsonl").write_text("".join(rows[:9]))

@@ -2,8 +2,6 @@ import json
 
 import pytest
 import yaml
-from tiny import tiny_model
-from tokens import tiny_tokenizer
 
 from tenfold.config import Config
 
@@ -14,15 +12,6 @@ SUMS = {"path": "sums.csv", "prompt": "{a}+{b}=", "response": "{c}", "num_epochs
 TOP = {"prompt_style": "raw", "micro_batch_size": 4, "steps": 6,
        "lora_r": 2, "learning_rate": 0.01, "interleave": "mixed", "eval_steps": 2, "save_steps": 2,
        "router": "none"}  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory):
-    """A tiny random model on disk."""
-    folder = tmp_path_factory.mktemp("models") / "base"
-    tiny_model().save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return folder
 
 
 def write_rows(folder):
