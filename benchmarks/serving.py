@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = record.earlier("serving")
         if "load" in results:
             results["load"] = merged(before.get("load", []), results["load"])
-        print(record.record("serving", before | results, "python benchmarks/serving.py --data DIR"))
+        print(record.record("serving", before | results, "python benchmarks/serving.py --data DIR --vllm PYTHON"))
     return 0
 
 
