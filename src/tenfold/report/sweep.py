@@ -94,7 +94,7 @@ def _comparison(one: Sweep) -> Section | None:
     ]
     told = note(
         f"Every group has the budget of {found['budget']:,} trainable parameters, as nearly as its sizes allow, and "
-        "its own learning rate from the same grid; 95% intervals over seeds."
+        "its own learning rate from the same grid; 95% intervals: over rows, or over seeds where that is wider."
     )
     shown = table(headers, [_row(row, one) for row in found["rows"]], left=(0, 1), name="comparison")
     parts = [told, shown, plots(drawings), _pairs(one, found["pairs"]), one.footnote]
